@@ -1,0 +1,38 @@
+# Each target does its own set-up: a fresh machine needs python3 and make, nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# One thread a process, sleeping while it waits: with two test workers on two cores, spinning threads
+# fall to a hundredth of their speed.
+test kill-test: export OMP_NUM_THREADS = 1
+export OMP_WAIT_POLICY = passive
+
+.PHONY: setup test lint demo bench kill-test clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+test: setup
+	$(BIN)/python -m pytest -n 2 -q
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+demo: setup
+	$(BIN)/logitcache run pipelines/fashion_mnist.toml
+
+bench: setup
+	$(BIN)/python benchmarks/bench.py
+
+kill-test: setup
+	$(BIN)/python benchmarks/kill_cache.py
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
