@@ -1,0 +1,107 @@
+"""What stage 1 is asked to cache, and how much of it a store has; known without the teacher, which stays unloaded."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import Field
+
+from logitcache.data import Split
+from logitcache.errors import InputError, MismatchError
+from logitcache.matching import check_split
+from logitcache.records import Options
+from logitcache.store import EncodingOptions, TeacherRecord, open_store, resolve
+from logitcache.store.schema import block_shape
+from logitcache.teacher_options import InferenceOptions, TeacherOptions
+from logitcache.views import ViewOptions
+
+__all__ = ["CacheJob", "CacheOptions", "block_count", "cached_blocks", "split_views"]
+
+
+class CacheOptions(Options):
+    """What is cached and how."""
+
+    encoding: EncodingOptions = Field(EncodingOptions(), description="how logits are stored")
+    inference: InferenceOptions = Field(InferenceOptions(), description="how the teacher is run")
+    features: bool = Field(False, description="store penultimate features and the classifier too")
+    block: int = Field(8192, ge=1, le=1 << 20, description="rows of a block, the unit of work and of commit")
+    splits: tuple[str, ...] = Field(("train", "test"), min_length=1, description="splits; views are augmented in train")
+    workers: int = Field(2, ge=0, le=256, description="processes that decode and augment images opened one by one")
+
+
+@dataclass(frozen=True)
+class CacheJob:
+    """What one teacher is to cache: the splits, the view policy, and the options."""
+
+    store: Path
+    splits: Mapping[str, Split]
+    views: ViewOptions
+    options: CacheOptions
+
+    def chosen(self) -> dict[str, Split]:
+        """The splits that are cached.
+
+        Raises:
+            InputError: the data set lacks one of them.
+        """
+        missing = [name for name in self.options.splits if name not in self.splits]
+        if missing:
+            raise InputError(f"cache.splits names {', '.join(missing)}; the data set has {', '.join(self.splits)}")
+        return {name: self.splits[name] for name in self.options.splits}
+
+
+def split_views(split: str, views: ViewOptions) -> int:
+    """How many views of a split are stored: the clean one, and in train the augmented ones."""
+    return 1 + (views.count if split == "train" else 0)
+
+
+def cached_blocks(job: CacheJob, teacher: TeacherOptions) -> tuple[int, int]:
+    """(committed, all) blocks of a teacher in the store, from the store alone; the teacher is not loaded.
+
+    Raises:
+        MismatchError: the store there is of another data set, view policy, architecture or encoding.
+    """
+    committed = total = 0
+    store = open_store(job.store) if (job.store / "zarr.json").exists() else None
+    for name, split in job.chosen().items():
+        blocks = block_count(job, name)
+        total += blocks
+        if store is None or name not in store.splits:
+            continue
+        check_split(store, split, job.views)
+        if teacher.name in store.teachers(name):
+            reader = store.logits(teacher.name, name)
+            _check_teacher(job, name, reader.record, teacher)
+            committed += blocks - len(reader.commits.pending())
+    return committed, total
+
+
+def block_count(job: CacheJob, split: str) -> int:
+    """Blocks of all views of a split, for one teacher."""
+    return split_views(split, job.views) * math.ceil(len(job.splits[split]) / _block_rows(job, split))
+
+
+def _block_rows(job: CacheJob, split: str) -> int:
+    """Rows of a block."""
+    samples, classes = len(job.splits[split]), len(job.splits[split].classes)
+    return block_shape(samples, classes, job.options.block)[0]
+
+
+def _check_teacher(job: CacheJob, split: str, record: TeacherRecord, teacher: TeacherOptions) -> None:
+    """Compare what a store says of a teacher in a split with what is asked, but for its weights."""
+    stored, given = record.encoding.to_json(), resolve(job.options.encoding).to_json()
+    pairs: dict[str, tuple[object, object]] = {
+        "model": (record.model, teacher.model),
+        "precision": (record.precision, job.options.inference.precision),
+        "views": (record.views, split_views(split, job.views)),
+        "rows of a block": (record.block_rows, _block_rows(job, split)),
+        "features": (bool(record.features), job.options.features),
+        **{key: (stored[key], value) for key, value in given.items()},
+    }
+    for what, (have, want) in pairs.items():
+        if have != want:
+            advice = "use another store, or the recipe that made this one"
+            raise MismatchError(f"{what} of teacher {teacher.name!r}", str(have), str(want), advice)

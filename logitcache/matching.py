@@ -1,0 +1,55 @@
+"""Does a store belong to this data set and view policy? Asked wherever the two meet, before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from logitcache.data import Split
+from logitcache.errors import MismatchError
+from logitcache.records import fingerprint
+from logitcache.store import SplitRecord, Store
+from logitcache.views import Renderer, ViewOptions, view_policy
+
+__all__ = ["check_split"]
+
+_ADVICE = "use the data set and recipe that the store was made from, or another store"
+
+
+def check_split(store: Store, split: Split, views: ViewOptions) -> None:
+    """Refuse a store made from other samples, under another view policy, or whose views render otherwise now.
+
+    Raises:
+        MismatchError: with what is stored and what was given.
+        InputError: the store has no such split.
+    """
+    record = store.split(split.name)
+    _check_samples(store, record, split)
+    augmented = views if split.name == "train" else ViewOptions()
+    if split.name == "train":
+        _check_policy(store, split, views)
+    probe = Renderer(split, augmented).probe()
+    if record.probe is not None and record.probe != probe:
+        advice = "torchvision or Pillow renders these views otherwise than when the store was made; cache again"
+        raise MismatchError("the rendering of views", record.probe, probe, advice)
+
+
+def _check_samples(store: Store, record: SplitRecord, split: Split) -> None:
+    """Compare the fingerprints of the samples."""
+    if record.fingerprint != split.fingerprint:
+        stored = f"{record.fingerprint} ({store.record.dataset}, {record.samples} samples)"
+        given = f"{split.fingerprint} ({split.dataset}, {len(split)} samples)"
+        raise MismatchError(f"the data set's fingerprint in split {split.name!r}", stored, given, _ADVICE)
+
+
+def _check_policy(store: Store, split: Split, views: ViewOptions) -> None:
+    """Compare the view policies, naming the keys that differ."""
+    stored, given = dict(store.record.views), view_policy(split, views)
+    keys = [key for key in sorted({*stored, *given}) if stored.get(key) != given.get(key)]
+    if keys:
+        raise MismatchError("the view policy", _pairs(stored, keys), _pairs(given, keys), _ADVICE)
+
+
+def _pairs(policy: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """The given keys of a policy, with its fingerprint."""
+    return ", ".join(f"{key} = {policy.get(key)}" for key in keys) + f" (fingerprint {fingerprint(policy)})"
