@@ -1,0 +1,186 @@
+"""A grid in a recipe, and the runs that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import pytest
+from pydantic import ValidationError
+
+from logitcache.soft_targets import CombineOptions
+from logitcache.student.objectives import ObjectiveOptions
+from logitcache.student.training import TrainingOptions
+from logitcache.sweep import RunSpec, StudentGroup, expand
+
+SOURCES = {"": "data", "big": "b1", "other": "o1"}
+
+
+def group(**changes) -> StudentGroup:
+    fields = {"name": "few", "model": "cnn-4", "objectives": ["ce"], "training": {"epochs": 1}}
+    return StudentGroup.model_validate({**fields, **changes})
+
+
+def runs_of(given: StudentGroup, *, samples=1000, views=4, teachers=("big",), sources=SOURCES) -> list[RunSpec]:
+    return expand(given, samples=samples, views=views, teachers=teachers, sources=sources)
+
+
+def told(run: RunSpec) -> str:
+    return f"{run.model} {run.objective.label} v{run.views} s{run.seed}"
+
+
+# fields, the runs in order, remark
+GRIDS = [
+    ({}, ["cnn-4 CE v4 s0"], "one of each; all views that there are"),
+    ({"seeds": [3, 1]}, ["cnn-4 CE v4 s3", "cnn-4 CE v4 s1"], "seeds in the order given"),
+    ({"views": 0}, ["cnn-4 CE v0 s0"], "the clean view only is no default"),
+    ({"views": [0, 2]}, ["cnn-4 CE v0 s0", "cnn-4 CE v2 s0"], "a list of view counts"),
+    (
+        {"objectives": [{"loss": "ce", "views": [1]}, "mse"], "views": 2},
+        ["cnn-4 CE v1 s0", "cnn-4 MSE v2 s0"],
+        "an objective's views go before the group's",
+    ),
+    (
+        {"objectives": [{"loss": "kl", "tau": [1, 4], "alpha": [0.5, 1]}]},
+        ["cnn-4 KL τ=1, α=0.5 v4 s0", "cnn-4 KL τ=1 v4 s0", "cnn-4 KL τ=4, α=0.5 v4 s0", "cnn-4 KL τ=4 v4 s0"],
+        "tau outside of alpha",
+    ),
+    (
+        {"objectives": [{"loss": "ce", "tau": [1, 4], "label_smoothing": [0, 0.1]}]},
+        ["cnn-4 CE v4 s0", "cnn-4 CE, smoothing 0.1 v4 s0"],
+        "CE has no tau",
+    ),
+    ({"objectives": [{"loss": "mse", "tau": [1, 4]}]}, ["cnn-4 MSE v4 s0"], "MSE has no tau"),
+    ({"seeds": [0, 0], "objectives": ["ce", "ce"]}, ["cnn-4 CE v4 s0"], "what is asked twice is one run"),
+    (
+        {"model": ["cnn-4", "cnn-8"], "seeds": [0, 1]},
+        ["cnn-4 CE v4 s0", "cnn-4 CE v4 s1", "cnn-8 CE v4 s0", "cnn-8 CE v4 s1"],
+        "seeds innermost",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "expected", "remark"), GRIDS, ids=[remark for *_, remark in GRIDS])
+def test_a_grid_becomes_one_run_for_each_combination(changes, expected, remark):
+    assert [told(run) for run in runs_of(group(**changes))] == expected, remark
+
+
+@pytest.mark.parametrize(
+    ("samples", "count"), [(None, 1000), (30, 30), (0.03, 30), (1.0, 1000), (0.0001, 1), (5000, 1000)]
+)
+def test_samples_are_a_count_or_a_fraction_of_what_there_is(samples, count):
+    [run] = runs_of(group(samples=samples))
+    assert run.samples == count
+
+
+@pytest.mark.parametrize("samples", [0, -1, 0.0, 1.5])
+def test_impossible_samples_are_refused(samples):
+    with pytest.raises(ValidationError):
+        group(samples=samples)
+
+
+def test_hard_labels_read_no_teacher_and_others_read_all_of_the_recipe():
+    runs = runs_of(group(objectives=["ce", "kl", {"loss": "kl", "alpha": 0}]), teachers=("big", "other"))
+    assert [run.teachers for run in runs] == [(), ("big", "other"), ()]
+
+
+def test_a_group_may_name_its_teachers():
+    [run] = runs_of(group(objectives=["mse"], teachers=["other"]), teachers=("big", "other"))
+    assert run.teachers == ("other",)
+
+
+# run ids
+
+BASE = RunSpec(
+    group="few",
+    model="cnn-4",
+    objective=ObjectiveOptions(loss="kl", tau=4),
+    seed=0,
+    samples=100,
+    sample_seed=0,
+    views=2,
+    teachers=("big", "other"),
+    combine=CombineOptions(),
+    training=TrainingOptions(epochs=3),
+    source="abc",
+)
+
+SPEC_CHANGES = {
+    "group": ["many"],
+    "model": ["cnn-8"],
+    "objective": [
+        BASE.objective.model_copy(update=change)
+        for change in ({"loss": "mse"}, {"tau": 2.0}, {"tau": 4.0000001}, {"alpha": 0.9}, {"label_smoothing": 0.1})
+    ],
+    "seed": [1],
+    "samples": [99],
+    "sample_seed": [1],
+    "views": [0, 1],
+    "teachers": [("big",), ("other", "big")],
+    "combine": [CombineOptions(weights=(1.0, 2.0)), CombineOptions(combine="mean_probs", tau=4.0)],
+    "training": [],  # below
+    "source": ["abd"],
+}
+
+TRAINING_CHANGES = {
+    "epochs": 4,
+    "batch": 32,
+    "optimizer": "adamw",
+    "learning_rate": 0.01,
+    "momentum": 0.8,
+    "nesterov": False,
+    "weight_decay": 0.0,
+    "decay_norm": True,
+    "schedule": "one_cycle",
+    "milestones": (0.5,),
+    "gamma": 0.2,
+    "warmup": 0.1,
+    "precision": "bf16",
+    "evaluate_every": 2,
+}
+
+
+def changed_specs() -> list[RunSpec]:
+    specs = [replace(BASE, **{name: value}) for name, values in SPEC_CHANGES.items() for value in values]
+    trainings = [BASE.training.model_copy(update={name: value}) for name, value in TRAINING_CHANGES.items()]
+    return specs + [replace(BASE, training=training) for training in trainings]
+
+
+def test_the_tables_of_changes_have_every_field():
+    assert set(SPEC_CHANGES) == {field.name for field in fields(RunSpec)}
+    assert set(TRAINING_CHANGES) == set(TrainingOptions.model_fields) - {"checkpoint_seconds"}
+
+
+def test_run_ids_stay_as_they_are():
+    # Where this changes, everybody's finished runs are trained anew: say so in CHANGELOG.md.
+    assert BASE.run_id == "few-cnn-4-kl-tau4-v2-s0-5decbc7b"
+
+
+def test_run_ids_differ_for_whatever_changes_the_outcome():
+    ids = [spec.run_id for spec in (BASE, *changed_specs())]
+    assert len(set(ids)) == len(ids)
+
+
+def test_how_often_to_save_changes_no_run_id():
+    training = BASE.training.model_copy(update={"checkpoint_seconds": 1.0})
+    assert replace(BASE, training=training).run_id == BASE.run_id
+
+
+def test_run_ids_are_readable_folder_names():
+    run_id = replace(BASE, model="torchvision/resnet18").run_id
+    assert run_id.startswith("few-torchvision_resnet18-kl-tau4-v2-s0-")
+    assert len(run_id) == len("few-torchvision_resnet18-kl-tau4-v2-s0-") + 8
+
+
+def test_how_a_number_is_written_changes_no_run_id():
+    texts = ({"loss": "kl", "tau": 4}, {"tau": [4.0], "loss": "kl", "alpha": 1})
+    first, second = (runs_of(group(objectives=[text]))[0] for text in texts)
+    assert first.run_id == second.run_id
+
+
+def test_what_a_run_does_not_read_changes_no_run_id():
+    ids = {}
+    for name in ("before", "after"):
+        sources = {**SOURCES, "big": name}
+        ids[name] = [run.run_id for run in runs_of(group(objectives=["ce", "kl"]), sources=sources)]
+    assert ids["before"][0] == ids["after"][0], "hard labels do not depend on the teacher"
+    assert ids["before"][1] != ids["after"][1], "soft targets do"
