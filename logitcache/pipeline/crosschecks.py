@@ -1,0 +1,170 @@
+"""Faults that lie between the parts of a recipe: names that nobody bears, temperatures below a bound, and so on.
+
+They are looked for in the parts that are right by themselves, so that a misspelt key in one table does not hide an
+unknown teacher in another: all faults of a recipe are reported together.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from logitcache.cache_job import CacheOptions
+from logitcache.errors import Fault
+from logitcache.factories import nearest
+from logitcache.pipeline.faults import check, show
+from logitcache.pipeline.schema import TeacherRecipe
+from logitcache.pipeline.timing import TimingOptions
+from logitcache.student.objectives import ObjectiveOptions
+from logitcache.sweep import StudentGroup
+from logitcache.views import ViewOptions
+
+__all__ = ["cross_faults"]
+
+Record = TypeVar("Record", bound=BaseModel)
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """The parts of a recipe that are right by themselves; entries of lists keep their place."""
+
+    views: ViewOptions | None
+    cache: CacheOptions | None
+    timing: TimingOptions | None
+    teachers: Mapping[int, TeacherRecipe]
+    students: Mapping[int, StudentGroup]
+    teacher_names: Sequence[str]
+
+
+def cross_faults(table: Table) -> list[Fault]:
+    """The faults between the parts of a recipe's table."""
+    parts = _Parts(
+        views=_record(ViewOptions, table.get("views", {})),
+        cache=_record(CacheOptions, table.get("cache", {})),
+        timing=_record(TimingOptions, table.get("timing")),
+        teachers=_records(TeacherRecipe, table.get("teachers")),
+        students=_records(StudentGroup, table.get("students")),
+        # names of teachers that are wrong otherwise count too: who refers to them is not at fault
+        teacher_names=[str(entry["name"]) for entry in _tables(table.get("teachers")) if "name" in entry],
+    )
+    faults = [*_teacher_faults(parts), *_timing_faults(parts)]
+    for place, group in parts.students.items():
+        faults += _group_faults(parts, f"students.{place}", group)
+    return faults + _name_faults("students", [(place, group.name) for place, group in parts.students.items()])
+
+
+def _teacher_faults(parts: _Parts) -> Iterator[Fault]:
+    """Weights from nowhere or from two places, names borne twice."""
+    for place, teacher in parts.teachers.items():
+        key = f"teachers.{place}"
+        sources = [name for name in ("checkpoint", "weights", "teach") if getattr(teacher, name) is not None]
+        if len(sources) != 1:
+            given = " and ".join(sources) or "(none)"
+            yield Fault(f"{key}.checkpoint", given, "give one of checkpoint, weights and a table teach")
+    yield from _name_faults("teachers", [(place, teacher.name) for place, teacher in parts.teachers.items()])
+
+
+def _timing_faults(parts: _Parts) -> Iterator[Fault]:
+    """A temperature without a bound."""
+    if parts.timing is not None:
+        yield from _tau_faults(parts, "timing.tau", parts.timing.tau)
+
+
+def _group_faults(parts: _Parts, key: str, group: StudentGroup) -> list[Fault]:
+    """What a group of students asks for and the rest of the recipe does not have."""
+    faults = list(_views_faults(parts, f"{key}.views", group.views or ()))
+    if group.samples is not None and parts.views is not None and parts.views.mix is not None:
+        allowed = "views.mix takes partners from the whole train split; use data.samples to see fewer of them"
+        faults.append(Fault(f"{key}.samples", show(group.samples), allowed))
+    for name in group.teachers:
+        if name not in parts.teacher_names:
+            known = ", ".join(parts.teacher_names) or "none"
+            hint = nearest(name, parts.teacher_names)
+            faults.append(Fault(f"{key}.teachers", show(name), f"must be among the recipe's teachers: {known}{hint}"))
+    teachers = len(group.teachers) or len(parts.teacher_names)
+    if group.combine.weights is not None and len(group.combine.weights) != teachers:
+        allowed = f"must have one weight for each of the {teachers} teachers"
+        faults.append(Fault(f"{key}.combine.weights", show(group.combine.weights), allowed))
+    for place, grid in enumerate(group.objectives):
+        here = f"{key}.objectives.{place}"
+        faults += _views_faults(parts, f"{here}.views", grid.views or ())
+        for objective in grid.objectives():
+            faults += _objective_faults(parts, here, group, objective)
+    return list(dict.fromkeys(faults))
+
+
+def _objective_faults(parts: _Parts, key: str, group: StudentGroup, objective: ObjectiveOptions) -> Iterator[Fault]:
+    """A loss that the soft targets cannot serve."""
+    if not objective.needs_teacher:
+        return
+    if not parts.teacher_names:
+        yield Fault(
+            f"{key}.loss", f'"{objective.loss}"', "needs a teacher; the recipe has none, give it a [[teachers]]"
+        )
+    if parts.cache is not None and "train" not in parts.cache.splits:
+        yield Fault("cache.splits", show(parts.cache.splits), f"must have 'train': {key} reads its soft targets")
+    if objective.loss == "kl":
+        yield from _tau_faults(parts, f"{key}.tau", objective.tau)
+    if group.combine.combine != "mean_probs":
+        return
+    if objective.loss == "mse":
+        allowed = "a mean of probabilities has no logits to match; use combine = 'mean_logits', or loss 'kl'"
+        yield Fault(f"{key}.loss", '"mse"', allowed)
+    elif objective.tau != group.combine.tau:
+        allowed = f"must be {group.combine.tau:g}, the tau at which probabilities are averaged (combine.tau)"
+        yield Fault(f"{key}.tau", f"{objective.tau:g}", allowed)
+
+
+def _tau_faults(parts: _Parts, key: str, tau: float) -> Iterator[Fault]:
+    """A temperature below tau_min, where the encoding proves no bound there."""
+    if parts.cache is None:
+        return
+    encoding = parts.cache.encoding
+    if tau < encoding.tau_min and not encoding.proves(tau):
+        allowed = (
+            f"must be at least cache.encoding.tau_min = {encoding.tau_min:g}: {encoding.kind} proves no bound below"
+        )
+        yield Fault(key, f"{tau:g}", allowed)
+
+
+def _views_faults(parts: _Parts, key: str, counts: Sequence[int]) -> Iterator[Fault]:
+    """More augmented views than there are."""
+    if parts.views is None:
+        return
+    for count in counts:
+        if count > parts.views.count:
+            yield Fault(
+                key, str(count), f"must be at most views.count = {parts.views.count}, the augmented views cached"
+            )
+
+
+def _name_faults(key: str, names: Sequence[tuple[int, str]]) -> list[Fault]:
+    """Names that are borne twice, at the places after the first."""
+    seen: Counter[str] = Counter()
+    faults = []
+    for place, name in names:
+        seen[name] += 1
+        if seen[name] > 1:
+            faults.append(Fault(f"{key}.{place}.name", show(name), "must differ from the names before it"))
+    return faults
+
+
+def _record(model: type[Record], table: Any) -> Record | None:
+    """The record, or None where the table is wrong or absent."""
+    return check(model, table)[0] if isinstance(table, Mapping) else None
+
+
+def _records(model: type[Record], entries: Any) -> dict[int, Record]:
+    """The records of a list of tables that are right, by place."""
+    found = {place: _record(model, entry) for place, entry in enumerate(entries if isinstance(entries, list) else [])}
+    return {place: record for place, record in found.items() if record is not None}
+
+
+def _tables(entries: Any) -> list[Table]:
+    """The tables in a list of them."""
+    return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []

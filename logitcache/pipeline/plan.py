@@ -1,0 +1,197 @@
+"""A recipe's plan: its steps, which of them are done, forward passes, bytes by array, time where it can be had."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from logitcache.cache_job import cached_blocks, split_views
+from logitcache.models import build_model
+from logitcache.pipeline.context import RunContext
+from logitcache.pipeline.progress import Screen
+from logitcache.pipeline.schema import TeacherRecipe
+from logitcache.store import resolve
+from logitcache.sweep import finished_runs
+
+__all__ = ["Plan", "PlannedArray", "PlannedStep", "make_plan", "print_plan"]
+
+_TYPICAL_STD = 4.0
+"""Spread of logits that bytes are estimated with before any are known."""
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """One step: what it does, how much of it is done, and what the rest costs where that is known."""
+
+    name: str
+    detail: str
+    done: bool
+    forward_passes: int = 0
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class PlannedArray:
+    """One array of the store: its rows, and its bytes, measured or estimated."""
+
+    name: str
+    rows: int
+    bytes: float
+    measured: bool
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All steps of a recipe, the arrays of its store, and from how many students on caching pays."""
+
+    steps: tuple[PlannedStep, ...]
+    arrays: tuple[PlannedArray, ...]
+    break_even: float | None
+
+
+def make_plan(context: RunContext) -> Plan:
+    """The plan of a recipe from what is there now; nothing is written.
+
+    Raises:
+        MismatchError: the store that is there is another one.
+    """
+    steps, arrays = [], []
+    passes = 0
+    for teacher in context.recipe.teachers:
+        passes += _passes(context)
+        steps += list(_teacher_steps(context, teacher))
+        arrays += list(_arrays(context, teacher))
+    steps += list(_later_steps(context, cached=all(step.done for step in steps)))
+    return Plan(tuple(steps), tuple(arrays), _break_even(context, passes))
+
+
+def print_plan(plan: Plan, screen: Screen) -> None:
+    """A plan, for people."""
+    width = max(len(step.name) for step in plan.steps)
+    for step in plan.steps:
+        costs = [f"{step.forward_passes:,} forward passes"] if step.forward_passes else []
+        costs += [f"about {_duration(step.seconds)}"] if step.seconds is not None and not step.done else []
+        mark = "done" if step.done else "to do"
+        screen.say(f"{step.name:<{width}}  {mark:<5}  {', '.join([step.detail, *costs])}")
+    for array in plan.arrays:
+        how = "measured" if array.measured else "estimated"
+        screen.say(f"store: {array.name}: {array.rows:,} rows, {_size(array.bytes)} ({how})")
+    if plan.break_even is not None:
+        screen.say(
+            f"caching runs the teacher less often than online distillation from {plan.break_even:.2g} students on"
+        )
+
+
+def _passes(context: RunContext) -> int:
+    """Forward passes that cache one teacher from nothing."""
+    return sum(len(split) * split_views(name, context.recipe.views) for name, split in context.job.chosen().items())
+
+
+def _teacher_steps(context: RunContext, teacher: TeacherRecipe) -> Iterator[PlannedStep]:
+    """Teach and cache."""
+    committed, total = cached_blocks(context.job, context.teacher_options(teacher))
+    checkpoint = context.checkpoint(teacher)
+    if teacher.teach is not None and checkpoint is not None:
+        done = checkpoint.exists() or committed == total
+        yield PlannedStep(f"teach {teacher.name}", f"{teacher.model}, {teacher.teach.epochs} epochs", done)
+    missing = round(_passes(context) * (1 - committed / total))
+    seconds = missing / _forward_rate(context, teacher) if missing else 0.0
+    detail = f"{committed} of {total} blocks committed"
+    yield PlannedStep(f"cache {teacher.name}", detail, committed == total, missing, seconds)
+
+
+def _forward_rate(context: RunContext, teacher: TeacherRecipe) -> float:
+    """Rows a second of the teacher's bare forward pass, from two batches through a network of random weights."""
+    inference = context.recipe.cache.inference
+    split = next(iter(context.splits.values()))
+    with torch.random.fork_rng(devices=[]):
+        network = build_model(teacher.model, len(split.classes), split.shape)
+    network = network.eval().to(context.device).to(memory_format=torch.channels_last)
+    inputs = torch.zeros(inference.batch, *split.shape, device=context.device)
+    bf16 = inference.precision == "bf16"
+    with torch.inference_mode(), torch.autocast(context.device.type, torch.bfloat16, enabled=bf16):
+        float(network(inputs).sum())
+        started = time.perf_counter()
+        float(network(inputs).sum())
+    return inference.batch / (time.perf_counter() - started)
+
+
+def _arrays(context: RunContext, teacher: TeacherRecipe) -> Iterator[PlannedArray]:
+    """Bytes of a teacher's arrays, measured where blocks are there."""
+    store = context.store()
+    encoding = resolve(context.recipe.cache.encoding)
+    for name, split in context.job.chosen().items():
+        rows = len(split) * split_views(name, context.recipe.views)
+        arrays = {"logits": _bits(encoding.step, encoding.dtype) / 8 * len(split.classes)}
+        measured = False
+        if store is not None and name in store.splits and teacher.name in store.teachers(name):
+            reader = store.logits(teacher.name, name)
+            commits = [commit for view in range(reader.views) for commit in reader.commits.read(view).values()]
+            done = sum(commit.stop - commit.start for commit in commits)
+            if done:
+                measured = True
+                arrays = {
+                    key: sum(commit.arrays[key].bytes for commit in commits) / done for key in reader.record.arrays
+                }
+        for key, per_row in arrays.items():
+            yield PlannedArray(f"{name}/{teacher.name}/{key}", rows, per_row * rows, measured)
+
+
+def _bits(step: float, dtype: str) -> float:
+    """Bits of a stored logit: the entropy of a quantised Gaussian, or the type's own."""
+    if not step:
+        return 32.0 if dtype == "float32" else 16.0
+    return max(1.0, math.log2(_TYPICAL_STD * math.sqrt(2 * math.pi * math.e) / step))
+
+
+def _later_steps(context: RunContext, *, cached: bool) -> Iterator[PlannedStep]:
+    """Verify, distill, statistics, timing and report; what depends on a step to do is to be done too."""
+    recipe, out = context.recipe, context.out
+    students = _distill_step(context) if recipe.students else None
+    measured = cached and (students is None or students.done) and (out / "statistics").exists()
+    timed = cached and (recipe.timing is None or (out / "timing.json").exists())
+    if recipe.teachers:
+        yield PlannedStep("verify", "digests of every block", cached and context.has_mark("verify"))
+    if students is not None:
+        yield students
+    if recipe.teachers:
+        yield PlannedStep("statistics", "teachers, and students against them", measured)
+    if recipe.timing is not None:
+        yield PlannedStep("timing", "an epoch by source of targets", timed)
+    yield PlannedStep("report", "report.html and figures", measured and timed and (out / "report.html").exists())
+
+
+def _distill_step(context: RunContext) -> PlannedStep:
+    """Students: how many there are, how many are trained, and the time of the rest from those that are."""
+    runs = context.runs()
+    done = finished_runs(context.out, runs)
+    missing = [run for run in runs if run.run_id not in done]
+    known = {(r["student"], r["samples"]): r["seconds_per_epoch"] for r in done.values()}
+    times = [known.get((run.model, run.samples)) for run in missing]
+    seconds = None
+    if all(t is not None for t in times):
+        seconds = sum(t * run.training.epochs for t, run in zip(times, missing, strict=True) if t is not None)
+    return PlannedStep("distill", f"{len(done)} of {len(runs)} students trained", not missing, seconds=seconds)
+
+
+def _break_even(context: RunContext, passes: int) -> float | None:
+    """The number of students from which caching runs the teacher less often than online distillation does."""
+    online = [run.samples * run.training.epochs * len(run.teachers) for run in context.runs() if run.teachers]
+    return passes / (sum(online) / len(online)) if online else None
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+
+
+def _size(size: float) -> str:
+    """Bytes as people say them."""
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"

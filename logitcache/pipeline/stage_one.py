@@ -1,0 +1,138 @@
+"""Stage 1, all that needs a teacher: teach, cache, verify, and the timing of students' epochs beside an online teacher.
+
+Each step is a function of the run's context, does only what is not done yet, and can be run again at any time.
+"""
+
+from __future__ import annotations
+
+import json
+
+import torch
+
+from logitcache.cache_job import cached_blocks, split_views
+from logitcache.caching import run_cache
+from logitcache.errors import CheckError, InputError
+from logitcache.files import write_text
+from logitcache.pipeline.context import RunContext
+from logitcache.pipeline.recipe import TeacherRecipe
+from logitcache.pipeline.teaching import is_taught, teach
+from logitcache.pipeline.timing import TimingOptions, time_epochs
+from logitcache.records import fingerprint
+from logitcache.store import verify
+from logitcache.teacher import load_teacher
+from logitcache.views import Renderer
+
+__all__ = ["cache", "run_stage_one", "time_sources", "verify_store"]
+
+
+def run_stage_one(context: RunContext) -> None:
+    """Teach and cache every teacher, then verify the store."""
+    for teacher in context.recipe.teachers:
+        cache(context, teacher)
+    if context.recipe.teachers:
+        verify_store(context)
+
+
+def cache(context: RunContext, teacher: TeacherRecipe) -> None:
+    """Cache one teacher, after teaching it where the recipe says so; nothing where all of it is in the store."""
+    checkpoint = context.checkpoint(teacher)
+    committed, total = cached_blocks(context.job, context.teacher_options(teacher))
+    at_hand = checkpoint is not None and checkpoint.exists()
+    if committed == total and not at_hand:
+        context.screen.say(f"cache {teacher.name}: all {total} blocks are in the store")
+        return
+    if teacher.teach is not None and checkpoint is not None:
+        if is_taught(context, teacher, teacher.teach, checkpoint):
+            context.screen.say(f"teach {teacher.name}: done before")
+        else:
+            with context.screen.step(f"teach {teacher.name} ({teacher.model})"):
+                outcome = teach(context, teacher, teacher.teach, checkpoint)
+            context.screen.say(f"  test accuracy {outcome.test_accuracy:.2f} %")
+    _cache_blocks(context, teacher, total - committed)
+
+
+def _cache_blocks(context: RunContext, teacher: TeacherRecipe, missing: int) -> None:
+    """Run the teacher over what is missing; with nothing missing its weights are still compared with the store's."""
+    job, recipe = context.job, context.recipe
+    split = next(iter(context.splits.values()))
+    options = context.teacher_options(teacher)
+    network = load_teacher(options, len(split.classes), split.shape, recipe.cache.inference, context.device)
+    passes = sum(len(s) * split_views(name, recipe.views) for name, s in job.chosen().items())
+    if not missing:
+        run_cache(job, network, context.device)
+        context.screen.say(f"cache {teacher.name}: all blocks are in the store")
+        return
+    title = f"cache {teacher.name} ({passes:,} forward passes, {missing} blocks missing)"
+    with context.screen.step(title), context.screen.bar(f"cache {teacher.name}", passes, "rows") as bar:
+        outcome = run_cache(job, network, context.device, bar.advance)
+    rate = outcome.forward_passes / max(outcome.seconds, 1e-9)
+    context.screen.say(f"  {outcome.written} blocks written, {outcome.found} found, {rate:,.0f} rows/s")
+
+
+def verify_store(context: RunContext) -> None:
+    """Compare the store with its own records.
+
+    Raises:
+        CheckError: naming every damaged or missing block.
+    """
+    store = context.store()
+    if store is None:
+        raise InputError(f"{context.store_path} does not exist; run the cache step first")
+    inputs = context.store_fingerprint()
+    if context.was_done("verify", inputs):
+        context.screen.say("verify: done before")
+        return
+    with context.screen.step("verify"):
+        result = verify(store)
+    if result.findings:
+        raise CheckError("\n".join(str(finding) for finding in result.findings))
+    context.screen.say(f"  {result.blocks} blocks, {result.bytes:,} bytes, all intact")
+    context.mark_done("verify", inputs)
+
+
+def time_sources(context: RunContext) -> None:
+    """Time a student's epoch by source of targets, when the recipe asks for it and the teacher is at hand."""
+    options, path = context.recipe.timing, context.out / "timing.json"
+    if options is None or not context.recipe.teachers:
+        return
+    inputs = fingerprint({"options": options.model_dump(mode="json"), "store": context.store_fingerprint()})
+    if path.exists() and context.was_done("timing", inputs):
+        context.screen.say("timing: done before")
+        return
+    teacher = context.recipe.teachers[0]
+    checkpoint = context.checkpoint(teacher)
+    if checkpoint is not None and not checkpoint.exists():
+        context.screen.say(f"timing: skipped, {checkpoint} is gone and online distillation needs the teacher")
+        return
+    with context.screen.step("timing of an epoch by source of targets"):
+        record = _time(context, options, teacher)
+    write_text(path, json.dumps(record, indent=1) + "\n")
+    context.mark_done("timing", inputs)
+
+
+def _time(context: RunContext, options: TimingOptions, teacher: TeacherRecipe) -> dict[str, object]:
+    """The record of ``timing.json``."""
+    split, store = context.splits["train"], context.store()
+    if store is None:
+        raise InputError(f"{context.store_path} does not exist; run the cache step first")
+    network = load_teacher(
+        context.teacher_options(teacher),
+        len(split.classes),
+        split.shape,
+        context.recipe.cache.inference,
+        context.device,
+    )
+    renderer = Renderer(split, context.recipe.views, context.device, context.recipe.cache.workers)
+    soft = store.soft_targets([teacher.name], "train", device=context.device)
+    seconds = time_epochs(
+        options, renderer, soft, lambda inputs: network(inputs)[0].clone(), context.recipe.views.count
+    )
+    return {
+        "student": options.model,
+        "teacher": teacher.model,
+        "samples": len(split),
+        "batch": options.training.batch,
+        "threads": torch.get_num_threads(),
+        "device": context.device.type,
+        "seconds_per_epoch": seconds,
+    }
