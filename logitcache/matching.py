@@ -8,7 +8,7 @@ from typing import Any
 from logitcache.data import Split
 from logitcache.errors import MismatchError
 from logitcache.records import fingerprint
-from logitcache.store import SplitRecord, Store
+from logitcache.store import UNKNOWN, SplitRecord, Store
 from logitcache.views import Renderer, ViewOptions, view_policy
 
 __all__ = ["check_split"]
@@ -16,8 +16,11 @@ __all__ = ["check_split"]
 _ADVICE = "use the data set and recipe that the store was made from, or another store"
 
 
-def check_split(store: Store, split: Split, views: ViewOptions) -> None:
+def check_split(store: Store, split: Split, views: ViewOptions | None) -> None:
     """Refuse a store made from other samples, under another view policy, or whose views render otherwise now.
+
+    Without ``views`` only the samples are compared: enough for who reads the clean view. Of imported logits only the
+    number of samples is known.
 
     Raises:
         MismatchError: with what is stored and what was given.
@@ -25,6 +28,8 @@ def check_split(store: Store, split: Split, views: ViewOptions) -> None:
     """
     record = store.split(split.name)
     _check_samples(store, record, split)
+    if views is None or store.record.views.get("kind") == UNKNOWN:
+        return
     augmented = views if split.name == "train" else ViewOptions()
     if split.name == "train":
         _check_policy(store, split, views)
@@ -36,7 +41,8 @@ def check_split(store: Store, split: Split, views: ViewOptions) -> None:
 
 def _check_samples(store: Store, record: SplitRecord, split: Split) -> None:
     """Compare the fingerprints of the samples."""
-    if record.fingerprint != split.fingerprint:
+    known = record.fingerprint != UNKNOWN
+    if record.samples != len(split) or (known and record.fingerprint != split.fingerprint):
         stored = f"{record.fingerprint} ({store.record.dataset}, {record.samples} samples)"
         given = f"{split.fingerprint} ({split.dataset}, {len(split)} samples)"
         raise MismatchError(f"the data set's fingerprint in split {split.name!r}", stored, given, _ADVICE)

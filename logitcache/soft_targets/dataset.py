@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from logitcache.data import Split
 from logitcache.errors import InputError
+from logitcache.matching import check_split
 from logitcache.soft_targets.order import epoch_view
 from logitcache.soft_targets.targets import SoftTargets
 from logitcache.views import Renderer, ViewOptions
@@ -24,12 +25,17 @@ class CachedDataset(Dataset[Item]):
 
     Item ``row`` is (input float32 (C, H, W), label int64 (), logits float32 (classes,)). Call :meth:`set_epoch`
     before each epoch: it chooses the view, the same for input and logits. Batches come through ``__getitems__``,
-    which DataLoader uses by itself.
+    which DataLoader uses by itself. Without ``views`` every epoch shows the clean view.
+
+    Raises:
+        MismatchError: the soft targets are of other samples, or of another view policy.
     """
 
     def __init__(self, dataset: Split, soft: SoftTargets, views: ViewOptions | None = None) -> None:
         if len(dataset) != soft.samples:
             raise InputError(f"the data set has {len(dataset)} samples, the soft targets have {soft.samples}")
+        if soft.store is not None:
+            check_split(soft.store, dataset, views)
         self._split, self._soft, self._views = dataset, soft, views or ViewOptions()
         self._renderer = Renderer(dataset, self._views)
         self.view = self._view(0)

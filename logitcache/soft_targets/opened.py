@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from logitcache.errors import InputError
 from logitcache.soft_targets.targets import MEMORY, CombineOptions, SoftTargets
@@ -48,8 +49,12 @@ class CachedStore(Store):
         if not names:
             raise InputError(f"{self.url} has no teachers in split {split!r}; run the cache step first")
         chosen = None if weights is None else tuple(weights)
-        options = CombineOptions.model_validate({"combine": combine, "tau": tau, "weights": chosen})
-        return SoftTargets([self.logits(name, split) for name in names], options, device=device, memory=memory)
+        try:
+            options = CombineOptions.model_validate({"combine": combine, "tau": tau, "weights": chosen})
+        except ValidationError as error:
+            raise InputError("; ".join(each["msg"] for each in error.errors())) from error
+        readers = [self.logits(name, split) for name in names]
+        return SoftTargets(readers, options, device=device, memory=memory, store=self)
 
     def info(self) -> dict[str, Any]:
         """What the store holds, as :func:`logitcache.store.store_info` says."""

@@ -6,13 +6,14 @@ Nothing here knows teachers, views or students.
 """
 
 from logitcache.store.encodings import Encoding, EncodingOptions, resolve
-from logitcache.store.identity import SplitRecord, StoreRecord, TeacherRecord
+from logitcache.store.identity import UNKNOWN, SplitRecord, StoreRecord, TeacherRecord
 from logitcache.store.info import store_info
 from logitcache.store.read import LogitsReader, Store, open_store
 from logitcache.store.verify import verify
 from logitcache.store.write import SplitContent, TeacherContent, TeacherWriter, create_store
 
 __all__ = [
+    "UNKNOWN",
     "Encoding",
     "EncodingOptions",
     "LogitsReader",

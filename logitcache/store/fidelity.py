@@ -81,7 +81,8 @@ def kl_of_error(logits: FloatArray, error: FloatArray, tau: float) -> FloatArray
 def _kl_of_large_error(logits: npt.NDArray[np.float64], error: npt.NDArray[np.float64], tau: float) -> FloatArray:
     """The same by the difference of two log-softmaxes."""
     p, q = (z - np.logaddexp.reduce(z, axis=1, keepdims=True) for z in (logits / tau, (logits + error) / tau))
-    return np.einsum("rc,rc->r", np.exp(p), p - q).astype(np.float32)
+    kl: FloatArray = np.einsum("rc,rc->r", np.exp(p), p - q).astype(np.float32)
+    return kl
 
 
 def measure(logits: FloatArray, decoded: FloatArray, taus: Sequence[float] = TAUS) -> Fidelity:

@@ -16,7 +16,10 @@ from logitcache.store import schema
 from logitcache.store.encodings import Encoding
 from logitcache.store.schema import ArraySpec
 
-__all__ = ["ATTRIBUTE", "SplitRecord", "StoreRecord", "TeacherRecord", "attributes_of", "teacher_path"]
+__all__ = ["ATTRIBUTE", "UNKNOWN", "SplitRecord", "StoreRecord", "TeacherRecord", "attributes_of", "teacher_path"]
+
+UNKNOWN = "unknown"
+"""What stands where an import could not tell: fingerprints, view policy, model, weights."""
 
 ATTRIBUTE = "logitcache"
 """The attribute of every group under which our record stands."""

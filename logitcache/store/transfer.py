@@ -16,7 +16,7 @@ from logitcache.records import sha256
 from logitcache.store.backend import open_backend
 from logitcache.store.encodings import Encoding, EncodingOptions, encode, resolve
 from logitcache.store.fidelity import TAUS
-from logitcache.store.identity import SplitRecord, StoreRecord, TeacherRecord
+from logitcache.store.identity import UNKNOWN, SplitRecord, StoreRecord, TeacherRecord
 from logitcache.store.read import Store, open_store
 from logitcache.store.schema import block_shape
 from logitcache.store.write import SplitContent, TeacherContent, create_store
@@ -25,8 +25,6 @@ __all__ = ["ImportOptions", "export_logits", "import_logits", "load_array"]
 
 Progress = Callable[[int], None]
 Array = npt.NDArray[Any]
-
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from builders import Plan, make_split
 from torch.utils.data import DataLoader
 
-from logitcache.errors import InputError, MissingError
+from logitcache.errors import InputError, MismatchError, MissingError
 from logitcache.soft_targets import CachedDataset, open_store
-from logitcache.views import Renderer, ViewOptions
+from logitcache.store import UNKNOWN
+from logitcache.views import Renderer, ViewOptions, view_policy
 
-PLAN = Plan(views=3, samples=30, classes=3, block_rows=8)
 VIEWS = ViewOptions(kind="crop_flip", count=2, padding=1)
 SPLIT = make_split(30)
+POLICY = tuple(view_policy(SPLIT, VIEWS).items())
+PLAN = Plan(views=3, samples=30, classes=3, block_rows=8, fingerprint=SPLIT.fingerprint, policy=POLICY)
 
 
 @pytest.fixture(scope="module")
@@ -95,3 +99,18 @@ def test_views_beyond_those_stored_are_not_shown(soft):
 def test_another_number_of_samples_is_refused(soft):
     with pytest.raises(InputError, match="the data set has 29 samples, the soft targets have 30"):
         CachedDataset(make_split(29), soft)
+
+
+def test_other_samples_and_another_view_policy_are_refused(soft):
+    other = replace(SPLIT, fingerprint="0" * 16)
+    with pytest.raises(MismatchError, match=f"{SPLIT.fingerprint} .*given was {'0' * 16}"):
+        CachedDataset(other, soft)
+    with pytest.raises(MismatchError, match="the view policy differs: .*padding = 1.*padding = 2"):
+        CachedDataset(SPLIT, soft, VIEWS.model_copy(update={"padding": 2}))
+
+
+def test_imported_logits_are_accepted_by_their_count(tmp_path, unsynced):
+    plan = replace(PLAN, fingerprint=UNKNOWN, policy=(("kind", UNKNOWN),))
+    plan.write(tmp_path / "store")
+    soft = open_store(tmp_path / "store").soft_targets()
+    assert len(CachedDataset(SPLIT, soft, VIEWS)) == 30

@@ -47,6 +47,20 @@ def test_long_values_that_differ_are_shown_with_their_fingerprints(tmp_path, uns
         replace(plan, policy=(*policy, ("padding", 2))).writer(tmp_path)
 
 
+def test_a_second_teacher_and_split_join_a_store(tmp_path, unsynced):
+    PLAN.write(tmp_path)
+    before = tree(tmp_path)
+    replace(PLAN, teacher="other", seed=1).write(tmp_path)
+    replace(PLAN, split="test", samples=9, fingerprint="t" * 16).write(tmp_path)
+    store = open_store(tmp_path)
+    assert (store.splits, store.teachers("train"), store.teachers("test")) == (
+        ("test", "train"),
+        ("big", "other"),
+        ("big",),
+    )
+    assert {name: digest for name, digest in tree(tmp_path).items() if name in before} == before
+
+
 @pytest.mark.parametrize(
     ("text", "error", "said"),
     [

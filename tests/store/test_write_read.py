@@ -257,20 +257,6 @@ def findings(path):
         return (error,)
 
 
-def test_a_second_teacher_and_split_join_a_store(tmp_path, unsynced):
-    PLAN.write(tmp_path)
-    before = tree(tmp_path)
-    replace(PLAN, teacher="other", seed=1).write(tmp_path)
-    replace(PLAN, split="test", samples=9, fingerprint="t" * 16).write(tmp_path)
-    store = open_store(tmp_path)
-    assert (store.splits, store.teachers("train"), store.teachers("test")) == (
-        ("test", "train"),
-        ("big", "other"),
-        ("big",),
-    )
-    assert {name: digest for name, digest in tree(tmp_path).items() if name in before} == before
-
-
 @pytest.mark.parametrize("spoil", ["cut", "other", "empty"])
 @pytest.mark.parametrize("kind", ["uniform", "lossless"])
 def test_a_foreign_uncommitted_shard_is_not_taken_for_ours(tmp_path, unsynced, kind, spoil):
