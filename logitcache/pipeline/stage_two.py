@@ -48,8 +48,9 @@ def make_statistics(context: RunContext) -> None:
     if context.was_done("statistics", inputs):
         context.screen.say("statistics: done before")
         return
+    students = context.out / "students"
     with context.screen.step("statistics"):
-        statistics.run(context.store_path, context.out / "statistics", context.out / "students")
+        statistics.run(context.store_path, context.out / "statistics", students if students.is_dir() else None)
     context.mark_done("statistics", inputs)
 
 

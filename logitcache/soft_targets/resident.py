@@ -45,6 +45,8 @@ class ResidentViews:
 
     def gather(self, rows: Tensor, view: int) -> Tensor:
         """Codes (B, classes) of any rows, int64 (B,), in any order."""
+        if rows.device.type != self._device.type:  # a GPU's own check would end the process
+            _check_rows(rows, self._reader.samples)
         return self._future(view).result().index_select(0, rows.to(self._device))
 
     def _future(self, view: int) -> Future[Tensor]:
@@ -80,6 +82,7 @@ class ResidentBlocks:
 
     def gather(self, rows: Tensor, view: int) -> Tensor:
         """Codes (B, classes) of any rows, int64 (B,), in any order; fast where they come from few blocks."""
+        _check_rows(rows, self._reader.samples)
         block = torch.div(rows, self._reader.block_rows, rounding_mode="floor")
         dtype = getattr(torch, self._reader.encoding.dtype)
         codes = torch.empty(len(rows), self._reader.classes, dtype=dtype)
@@ -98,6 +101,12 @@ class ResidentBlocks:
             codes = torch.from_numpy(self._reader.codes(view, block))
         self._blocks[view, block] = codes
         return codes
+
+
+def _check_rows(rows: Tensor, samples: int) -> None:
+    """Raise what torch raises on the CPU for rows that are not there."""
+    if len(rows) and not 0 <= int(rows.min()) <= int(rows.max()) < samples:
+        raise IndexError("row out of range")
 
 
 def _start(pool: ThreadPoolExecutor, reader: LogitsReader, view: int, device: torch.device) -> Future[Tensor]:

@@ -113,7 +113,7 @@ class SoftTargets:
         try:
             return self._gather_view(rows, view) if isinstance(view, int) else self._gather_views(rows, view)
         except IndexError as error:  # looking at all rows beforehand would cost a third of a small gather
-            raise InputError(f"{_span(rows)} asked; the split has rows 0..{self.samples - 1}") from error
+            raise InputError(f"{_span(rows)} asked; the split has 0..{self.samples - 1}") from error
 
     def _gather_views(self, rows: Tensor, view: Tensor) -> Tensor:
         """Combined logits of rows, each in its own view."""

@@ -185,6 +185,31 @@ def test_a_truncated_shard_stops_verification_and_what_comes_after(run_copy):
         assert "statistics" not in answer.out
 
 
+def test_a_recipe_without_students_is_cached_measured_and_reported(finished_run, tmp_path):
+    recipe = tmp_path / "alone.toml"
+    recipe.write_text(finished_run.recipe.read_text().split("[[students]]")[0])
+    run = Run(recipe, tmp_path / "out")
+    answer = run("run")
+    assert (answer.code, answer.err) == (0, "")
+    assert tree(run.out / "store.zarr") == tree(finished_run.out / "store.zarr")
+    assert (run.out / "statistics/teachers.csv").exists()
+    assert (run.out / "report.html").exists()
+
+
+def test_a_recipe_without_teachers_trains_on_hard_labels(finished_run, tmp_path):
+    text = finished_run.recipe.read_text()
+    head, students = text.split("[[teachers]]")[0], text[text.index("[[students]]") : text.index("[timing]")]
+    recipe = tmp_path / "hard.toml"
+    recipe.write_text(head + students.replace(', { loss = "kl", tau = 4 }', ""))
+    run = Run(recipe, tmp_path / "out")
+    answer = run("run")
+    assert (answer.code, answer.err) == (0, "")
+    hard = list((run.out / "results.csv").read_text().splitlines()[1:])
+    ids = [row.split(",")[0] for row in (finished_run.out / "results.csv").read_text().splitlines()[1:3]]
+    assert [row.split(",")[0] for row in hard] == ids, "the same runs as beside a teacher"
+    assert not (run.out / "store.zarr").exists()
+
+
 def test_a_new_student_brings_new_statistics_and_report(run_copy):
     before = tree(run_copy.out)
     assert run_copy("run", 'students.objectives=["ce", {loss = "kl", tau = 4}, "mse"]').code == 0

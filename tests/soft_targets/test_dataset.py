@@ -103,9 +103,9 @@ def test_another_number_of_samples_is_refused(soft):
 
 def test_other_samples_and_another_view_policy_are_refused(soft):
     other = replace(SPLIT, fingerprint="0" * 16)
-    with pytest.raises(MismatchError, match=f"{SPLIT.fingerprint} .*given was {'0' * 16}"):
+    with pytest.raises(MismatchError, match=rf"{SPLIT.fingerprint} .*given was {'0' * 16}"):
         CachedDataset(other, soft)
-    with pytest.raises(MismatchError, match="the view policy differs: .*padding = 1.*padding = 2"):
+    with pytest.raises(MismatchError, match=r"the view policy differs: .*padding = 1.*padding = 2"):
         CachedDataset(SPLIT, soft, VIEWS.model_copy(update={"padding": 2}))
 
 

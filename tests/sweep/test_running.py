@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 
 import numpy as np
@@ -144,11 +146,22 @@ def test_a_failed_run_leaves_the_finished_ones_in_the_results(cached, monkeypatc
     assert [row["objective"] for row in table(cached.out)] == ["ce", "ce"]
 
 
-def test_a_process_that_dies_is_one_clear_error(cached, tmp_path, monkeypatch):
-    (tmp_path / "dying_network.py").write_text("import os\ndef build(classes, shape):\n    os._exit(3)\n")
-    monkeypatch.syspath_prepend(tmp_path)
+def test_a_process_that_dies_is_one_clear_error(cached, monkeypatch):
+    class Pool(ThreadPoolExecutor):
+        """Workers that are gone before they have begun."""
+
+        def __init__(self, processes, *_, **__) -> None:
+            super().__init__(processes)
+
+        def submit(self, *_):
+            future = Future()
+            future.set_exception(BrokenProcessPool("a worker was killed"))
+            return future
+
+    monkeypatch.setattr("logitcache.sweep.running.ProcessPoolExecutor", Pool)
     with pytest.raises(CheckError, match=r"died.*run the same command again"):
-        sweep(cached, 'students.model="dying_network:build"', processes=2)
+        sweep(cached, processes=2)
+    assert table(cached.out) == []
 
 
 def test_results_of_a_part_of_the_runs_hold_that_part(cached):
