@@ -32,6 +32,7 @@ from stages import cache_ratio, epoch_ratios
 
 from logitcache.pipeline.context import RunContext, open_context
 from logitcache.pipeline.stage_one import run_stage_one
+from logitcache.threads import set_threads
 
 SHARED = Path("../shared/data/logits/mobilenet_v2_imagenet1001.npz")
 SMALL_RUN = ("data.samples=6000", "teachers.teach.epochs=1", 'cache.splits=["train"]')
@@ -40,6 +41,7 @@ SMALL_RUN = ("data.samples=6000", "teachers.teach.epochs=1", 'cache.splits=["tra
 def main(words: Sequence[str] | None = None) -> None:
     """Measure, print and write."""
     options = parse(words)
+    set_threads()
     figures: dict[str, Any] = {**evidence(), "ratios": [], "figures": []}
     with tempfile.TemporaryDirectory(prefix="bench_") as name:
         for figure in measure(options, Path(name)):

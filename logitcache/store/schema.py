@@ -158,7 +158,7 @@ def whole_array_objects(path: str, values: npt.NDArray[Any], dimension_names: tu
         chunks=tuple(max(1, n) for n in values.shape),
         dtype=values.dtype,
         filters=[],
-        serializer=_serializer(),
+        serializer=PCodec(level=_LEVEL),
         compressors=[Crc32cCodec()],
         dimension_names=dimension_names,
         config={"write_empty_chunks": True},
