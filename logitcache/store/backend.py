@@ -19,6 +19,7 @@ from logitcache.errors import InputError
 __all__ = ["Backend", "LocalBackend", "open_backend"]
 
 _PARTIAL = ".partial"
+_TRIES = 20
 
 
 class Backend(Protocol):
@@ -59,10 +60,13 @@ class LocalBackend:
     def put(self, key: str, data: bytes) -> bool:
         """Store an object durably where none stands yet; False, and nothing changed, where one does."""
         path = self.root / key
-        try:
-            return self._put(path, data)
-        except FileNotFoundError:  # another writer tidied the empty folder away
-            return self._put(path, data)
+        for _ in range(_TRIES):
+            try:
+                return self._put(path, data)
+            except (FileNotFoundError, FileExistsError):
+                # another writer has tidied the empty folder away: before we were in it, or while mkdir looked at it
+                continue
+        return self._put(path, data)
 
     def _put(self, path: Path, data: bytes) -> bool:
         _make_folder(path.parent)
@@ -101,8 +105,10 @@ class LocalBackend:
 
         A writer that is just at work there finds its file gone and puts once more.
         """
-        for path in self.root.rglob(f".*{_PARTIAL}"):
-            path.unlink(missing_ok=True)
+        for folder, _, names in os.walk(self.root):  # unlike rglob, it passes over folders that vanish meanwhile
+            for name in names:
+                if name.endswith(_PARTIAL):
+                    (Path(folder) / name).unlink(missing_ok=True)
 
 
 def open_backend(url: str | Path) -> LocalBackend:

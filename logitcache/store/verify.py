@@ -23,8 +23,8 @@ class Finding:
     problem: str
 
     def __str__(self) -> str:
-        """The finding on one line."""
-        return f"{self.where}: {self.problem}"
+        """The finding on one line; a problem that names the place already does not get it twice."""
+        return self.problem if self.where in self.problem else f"{self.where}: {self.problem}"
 
 
 @dataclass(frozen=True)
