@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from logitcache.cache_job import cached_blocks, split_views
-from logitcache.models import build_model
+from logitcache.models import Network, build_model
 from logitcache.pipeline.context import RunContext
 from logitcache.pipeline.progress import Screen
 from logitcache.pipeline.schema import TeacherRecipe
@@ -104,14 +104,18 @@ def _teacher_steps(context: RunContext, teacher: TeacherRecipe) -> Iterator[Plan
     yield PlannedStep(f"cache {teacher.name}", detail, committed == total, missing, seconds)
 
 
-def _forward_rate(context: RunContext, teacher: TeacherRecipe) -> float:
-    """Rows a second of the teacher's bare forward pass, from two batches through a network of random weights."""
-    inference = context.recipe.cache.inference
+def _random_network(context: RunContext, teacher: TeacherRecipe) -> Network:
+    """The teacher's network with random weights: as fast and as wide as the real one, and there without it."""
     split = next(iter(context.splits.values()))
     with torch.random.fork_rng(devices=[]):
-        network = build_model(teacher.model, len(split.classes), split.shape)
-    network = network.eval().to(context.device).to(memory_format=torch.channels_last)
-    inputs = torch.zeros(inference.batch, *split.shape, device=context.device)
+        return build_model(teacher.model, len(split.classes), split.shape).eval()
+
+
+def _forward_rate(context: RunContext, teacher: TeacherRecipe) -> float:
+    """Rows a second of the teacher's bare forward pass, from two batches through random weights."""
+    inference, shape = context.recipe.cache.inference, next(iter(context.splits.values())).shape
+    network = _random_network(context, teacher).to(context.device).to(memory_format=torch.channels_last)
+    inputs = torch.zeros(inference.batch, *shape, device=context.device)
     bf16 = inference.precision == "bf16"
     with torch.inference_mode(), torch.autocast(context.device.type, torch.bfloat16, enabled=bf16):
         float(network(inputs).sum())
@@ -122,23 +126,30 @@ def _forward_rate(context: RunContext, teacher: TeacherRecipe) -> float:
 
 def _arrays(context: RunContext, teacher: TeacherRecipe) -> Iterator[PlannedArray]:
     """Bytes of a teacher's arrays, measured where blocks are there."""
-    store = context.store()
-    encoding = resolve(context.recipe.cache.encoding)
     for name, split in context.job.chosen().items():
         rows = len(split) * split_views(name, context.recipe.views)
-        arrays = {"logits": _bits(encoding.step, encoding.dtype) / 8 * len(split.classes)}
-        measured = False
-        if store is not None and name in store.splits and teacher.name in store.teachers(name):
-            reader = store.logits(teacher.name, name)
-            commits = [commit for view in range(reader.views) for commit in reader.commits.read(view).values()]
-            done = sum(commit.stop - commit.start for commit in commits)
-            if done:
-                measured = True
-                arrays = {
-                    key: sum(commit.arrays[key].bytes for commit in commits) / done for key in reader.record.arrays
-                }
-        for key, per_row in arrays.items():
-            yield PlannedArray(f"{name}/{teacher.name}/{key}", rows, per_row * rows, measured)
+        measured = _measured_row(context, teacher.name, name)
+        for key, size in (measured or _estimated_row(context, teacher, len(split.classes))).items():
+            yield PlannedArray(f"{name}/{teacher.name}/{key}", rows, size * rows, bool(measured))
+
+
+def _measured_row(context: RunContext, teacher: str, split: str) -> dict[str, float]:
+    """Bytes a row by array of the blocks that are committed, empty where none is."""
+    store = context.store()
+    if store is None or split not in store.splits or teacher not in store.teachers(split):
+        return {}
+    reader = store.logits(teacher, split)
+    commits = [commit for view in range(reader.views) for commit in reader.commits.read(view).values()]
+    rows = sum(commit.stop - commit.start for commit in commits)
+    return {key: sum(c.arrays[key].bytes for c in commits) / rows for key in reader.record.arrays} if rows else {}
+
+
+def _estimated_row(context: RunContext, teacher: TeacherRecipe, classes: int) -> dict[str, float]:
+    """Bytes a row by array before any are known; features at their type's full width."""
+    encoding = resolve(context.recipe.cache.encoding)
+    sizes = {"logits": _bits(encoding.step, encoding.dtype) / 8 * classes}
+    head = _random_network(context, teacher).head if context.recipe.cache.features else None
+    return sizes if head is None else {**sizes, "features": 2.0 * head.in_features}
 
 
 def _bits(step: float, dtype: str) -> float:

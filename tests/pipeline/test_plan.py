@@ -88,6 +88,13 @@ def test_bytes_are_measured_where_blocks_are_and_estimated_where_not(finished_ru
     assert 0.3 < guessed[0].bytes / measured[0].bytes < 3
 
 
+def test_features_are_planned_where_they_are_asked_for(fresh):
+    arrays = {array.name: array for array in make_plan(fresh.context("cache.features=true")).arrays}
+    assert set(arrays) == {"train/big/logits", "train/big/features", "test/big/logits", "test/big/features"}
+    width = fresh.context().recipe.teachers[0].model.rsplit("-", 1)[1]
+    assert arrays["test/big/features"].bytes == 60 * 2 * int(width)
+
+
 def test_caching_pays_from_so_many_students_as_make_up_its_forward_passes(fresh):
     plan = make_plan(fresh.context())
     assert plan.break_even == pytest.approx((120 * 3 + 60) / (60 * 2))
