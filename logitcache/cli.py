@@ -157,10 +157,11 @@ def info(store: Path, *, as_json: bool) -> None:
 @click.option("--decode", is_flag=True, help="Also decode every block and compare its values.")
 def verify(store: Path, *, decode: bool) -> None:
     """Compare a STORE's bytes with its commits; name every damaged or missing block, then exit with 1."""
+    from logitcache.pipeline.checking import verify_with_bar
+    from logitcache.pipeline.progress import Screen
     from logitcache.store import open_store
-    from logitcache.store import verify as verify_store
 
-    result = verify_store(open_store(store), decode=decode)
+    result = verify_with_bar(open_store(store), Screen(), decode=decode)
     for finding in result.findings:
         click.echo(str(finding), err=True)
     if result.findings:

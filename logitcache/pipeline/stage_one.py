@@ -13,12 +13,12 @@ from logitcache.cache_job import cached_blocks, split_views
 from logitcache.caching import run_cache
 from logitcache.errors import CheckError, InputError
 from logitcache.files import write_text
+from logitcache.pipeline.checking import verify_with_bar
 from logitcache.pipeline.context import RunContext
 from logitcache.pipeline.recipe import TeacherRecipe
 from logitcache.pipeline.teaching import is_taught, teach
 from logitcache.pipeline.timing import TimingOptions, time_epochs
 from logitcache.records import fingerprint
-from logitcache.store import verify
 from logitcache.teacher import load_teacher
 from logitcache.views import Renderer
 
@@ -83,7 +83,7 @@ def verify_store(context: RunContext) -> None:
         context.screen.say("verify: done before")
         return
     with context.screen.step("verify"):
-        result = verify(store)
+        result = verify_with_bar(store, context.screen)
     if result.findings:
         raise CheckError("\n".join(str(finding) for finding in result.findings))
     context.screen.say(f"  {result.blocks} blocks, {result.bytes:,} bytes, all intact")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,7 @@ from logitcache.records import BlockId, sha256
 from logitcache.store import schema
 from logitcache.store.read import LogitsReader, Store
 
-__all__ = ["Finding", "Verification", "verify"]
+__all__ = ["Finding", "Verification", "block_total", "verify"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,17 @@ def verify(store: Store, *, decode: bool = False, progress: Callable[[int], None
                 if progress is not None:
                     progress(blocks)
     return Verification(blocks, size, tuple(findings))
+
+
+def block_total(store: Store) -> int:
+    """How many blocks :func:`verify` will look at; teachers whose metadata is damaged have none that can be counted."""
+    total = 0
+    for split in store.splits:
+        for teacher in store.teachers(split):
+            with contextlib.suppress(DamageError):
+                reader = store.logits(teacher, split)
+                total += reader.views * reader.blocks
+    return total
 
 
 def _blocks(reader: LogitsReader, *, decode: bool) -> Iterator[Finding | int]:

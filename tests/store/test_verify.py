@@ -10,6 +10,7 @@ from builders import Plan, tree
 
 from logitcache.store import open_store, verify
 from logitcache.store.schema import pack
+from logitcache.store.verify import block_total
 
 PLAN = Plan(features=3)
 SHARDS = "train/teachers/big/{}/c/{}/{}/0"
@@ -37,6 +38,7 @@ def test_an_intact_store_has_no_findings_and_is_left_alone(path):
 def test_progress_counts_every_block(path):
     seen = []
     verify(open_store(path), progress=seen.append)
+    assert block_total(open_store(path)) == seen[-1]
     assert seen == list(range(1, 16))
 
 
