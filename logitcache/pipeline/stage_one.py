@@ -124,9 +124,15 @@ def _time(context: RunContext, options: TimingOptions, teacher: TeacherRecipe) -
     )
     renderer = Renderer(split, context.recipe.views, context.device, context.recipe.cache.workers)
     soft = store.soft_targets([teacher.name], "train", device=context.device)
-    seconds = time_epochs(
-        options, renderer, soft, lambda inputs: network(inputs)[0].clone(), context.recipe.views.count
-    )
+    with context.screen.bar("timing", options.timed_epochs, "epochs") as bar:
+        seconds = time_epochs(
+            options,
+            renderer,
+            soft,
+            lambda inputs: network(inputs)[0].clone(),
+            context.recipe.views.count,
+            progress=lambda: bar.advance(1),
+        )
     return {
         "student": options.model,
         "teacher": teacher.model,

@@ -30,17 +30,34 @@ class TimingOptions(Options):
     rounds: int = Field(3, ge=1, le=100, description="epochs of each kind, taken in turn; the median counts")
     tau: float = Field(4.0, gt=0, description="temperature of the KL that is trained on")
 
+    @property
+    def timed_epochs(self) -> int:
+        """Epochs in all: three kinds, and a round that warms up."""
+        return 3 * (self.rounds + 1)
+
 
 def time_epochs(
-    options: TimingOptions, renderer: Renderer, soft: SoftTargets, online: Callable[[Tensor], Tensor], views: int
+    options: TimingOptions,
+    renderer: Renderer,
+    soft: SoftTargets,
+    online: Callable[[Tensor], Tensor],
+    views: int,
+    *,
+    progress: Callable[[], None] | None = None,
 ) -> dict[str, float]:
     """Median seconds of one epoch by source of targets; arguments as in :func:`measure_epochs`."""
-    seconds = measure_epochs(options, renderer, soft, online, views)
+    seconds = measure_epochs(options, renderer, soft, online, views, progress=progress)
     return {kind: statistics.median(values) for kind, values in seconds.items()}
 
 
 def measure_epochs(
-    options: TimingOptions, renderer: Renderer, soft: SoftTargets, online: Callable[[Tensor], Tensor], views: int
+    options: TimingOptions,
+    renderer: Renderer,
+    soft: SoftTargets,
+    online: Callable[[Tensor], Tensor],
+    views: int,
+    *,
+    progress: Callable[[], None] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds of each epoch by source of targets; kinds take turns, so that a busy machine treats all alike.
 
@@ -50,6 +67,7 @@ def measure_epochs(
         soft: its cached soft targets.
         online: the teacher's forward pass.
         views: augmented views that are walked.
+        progress: called after each epoch, :attr:`TimingOptions.timed_epochs` times.
     """
     ce, kl = ObjectiveOptions(loss="ce"), ObjectiveOptions(loss="kl", tau=options.tau)
     feed = FeedOptions(options.training.batch, 0, views)
@@ -65,6 +83,8 @@ def measure_epochs(
             elapsed = _time_one(options.model, renderer, source, objective_options, training)
             if turn:  # the first round warms caches up
                 seconds[kind].append(elapsed)
+            if progress is not None:
+                progress()
     return seconds
 
 
