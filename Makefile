@@ -5,10 +5,10 @@ STAMP := .venv/.installed
 
 # One thread a process, sleeping while it waits: with two test workers on two cores, spinning threads
 # fall to a hundredth of their speed.
-test kill-test: export OMP_NUM_THREADS = 1
+test kill-test bench-store: export OMP_NUM_THREADS = 1
 export OMP_WAIT_POLICY = passive
 
-.PHONY: setup test lint demo bench kill-test clean
+.PHONY: setup test lint demo bench bench-store kill-test clean
 
 setup: $(STAMP)
 
@@ -30,6 +30,9 @@ demo: setup
 
 bench: setup
 	$(BIN)/python benchmarks/bench.py
+
+bench-store: setup
+	$(BIN)/python benchmarks/bench_store.py
 
 kill-test: setup
 	$(BIN)/python benchmarks/kill_cache.py

@@ -14,9 +14,10 @@ from check_bound import TAUS, check_store, file_source
 from pairs import Ratio, compare, interleave
 from torch import Tensor
 
+from logitcache.formats import SourceOptions, open_source
 from logitcache.soft_targets import SoftTargets, open_store
 from logitcache.store import EncodingOptions, LogitsReader, store_info
-from logitcache.store.transfer import ImportOptions, import_logits
+from logitcache.transfer import ImportOptions, import_logits
 
 __all__ = ["gather_figures", "imported_figures"]
 
@@ -56,7 +57,11 @@ def imported_figures(source: Path, folder: Path, rounds: int) -> Iterator[Ratio 
     path, store = folder / "logits.npy", folder / "imported.zarr"
     with np.load(source) as archive:
         np.save(path, archive["logits"])
-    import_logits(path, store, ImportOptions("imported", encoding=EncodingOptions(max_kl=1e-3)))
+    import_logits(
+        open_source(path, SourceOptions()),
+        store,
+        ImportOptions("imported", encoding=EncodingOptions(kind="uniform", max_kl=1e-3)),
+    )
     [teacher] = store_info(open_store(store))["splits"][0]["teachers"]
     [array] = teacher["arrays"]
     reader = open_store(store).logits("imported")

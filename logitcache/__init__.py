@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from logitcache.errors import MismatchError as MismatchError
     from logitcache.errors import MissingError as MissingError
     from logitcache.errors import RecipeError as RecipeError
+    from logitcache.errors import UnknownOriginWarning as UnknownOriginWarning
     from logitcache.models import build_model as build_model
     from logitcache.models import model_names as model_names
     from logitcache.soft_targets import CachedDataset as CachedDataset
@@ -42,12 +43,14 @@ if TYPE_CHECKING:
     from logitcache.soft_targets import open_store as open_store
     from logitcache.store import Encoding as Encoding
     from logitcache.store import EncodingOptions as EncodingOptions
+    from logitcache.store import Sample as Sample
     from logitcache.store import SplitContent as SplitContent
     from logitcache.store import SplitRecord as SplitRecord
     from logitcache.store import StoreRecord as StoreRecord
     from logitcache.store import TeacherContent as TeacherContent
     from logitcache.store import TeacherRecord as TeacherRecord
     from logitcache.store import TeacherWriter as TeacherWriter
+    from logitcache.store import choose_encoding as choose_encoding
     from logitcache.store import create_store as create_store
     from logitcache.student import losses as losses
     from logitcache.views import MixOptions as MixOptions
@@ -68,6 +71,7 @@ _NAMES = {
         "MismatchError",
         "MissingError",
         "RecipeError",
+        "UnknownOriginWarning",
     ),
     "logitcache.models": ("build_model", "model_names"),
     "logitcache.soft_targets": (
@@ -81,12 +85,14 @@ _NAMES = {
     "logitcache.store": (
         "Encoding",
         "EncodingOptions",
+        "Sample",
         "SplitContent",
         "SplitRecord",
         "StoreRecord",
         "TeacherContent",
         "TeacherRecord",
         "TeacherWriter",
+        "choose_encoding",
         "create_store",
     ),
     "logitcache.statistics": ("statistics",),

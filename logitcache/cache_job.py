@@ -13,7 +13,7 @@ from logitcache.data import Split
 from logitcache.errors import InputError, MismatchError
 from logitcache.matching import check_split
 from logitcache.records import Options
-from logitcache.store import EncodingOptions, TeacherRecord, open_store, resolve
+from logitcache.store import Encoding, EncodingOptions, TeacherRecord, answers, open_store, resolve
 from logitcache.store.schema import block_shape
 from logitcache.teacher_options import InferenceOptions, TeacherOptions
 from logitcache.views import ViewOptions
@@ -27,6 +27,7 @@ class CacheOptions(Options):
     encoding: EncodingOptions = Field(EncodingOptions(), description="how logits are stored")
     inference: InferenceOptions = Field(InferenceOptions(), description="how the teacher is run")
     features: bool = Field(False, description="store penultimate features and the classifier too")
+    feature_step: float = Field(1 / 32, gt=0, le=1, description="step of features, in their standard deviations")
     block: int = Field(8192, ge=1, le=1 << 20, description="rows of a block, the unit of work and of commit")
     splits: tuple[str, ...] = Field(("train", "test"), min_length=1, description="splits; views are augmented in train")
     workers: int = Field(2, ge=0, le=256, description="processes that decode and augment images opened one by one")
@@ -92,16 +93,29 @@ def _block_rows(job: CacheJob, split: str) -> int:
 
 def _check_teacher(job: CacheJob, split: str, record: TeacherRecord, teacher: TeacherOptions) -> None:
     """Compare what a store says of a teacher in a split with what is asked, but for its weights."""
-    stored, given = record.encoding.to_json(), resolve(job.options.encoding).to_json()
+    options = job.options
     pairs: dict[str, tuple[object, object]] = {
         "model": (record.model, teacher.model),
-        "precision": (record.precision, job.options.inference.precision),
+        "precision": (record.precision, options.inference.precision),
         "views": (record.views, split_views(split, job.views)),
         "rows of a block": (record.block_rows, _block_rows(job, split)),
-        "features": (bool(record.features), job.options.features),
-        **{key: (stored[key], value) for key, value in given.items()},
+        "features": (bool(record.features), options.features),
     }
+    if record.feature_step and options.features:
+        pairs["step of features"] = (record.feature_relative, options.feature_step)
+    if not answers(record.encoding, options.encoding):
+        pairs |= _encoding_pairs(record.encoding, options.encoding)
     for what, (have, want) in pairs.items():
         if have != want:
             advice = "use another store, or the recipe that made this one"
             raise MismatchError(f"{what} of teacher {teacher.name!r}", str(have), str(want), advice)
+
+
+def _encoding_pairs(encoding: Encoding, options: EncodingOptions) -> dict[str, tuple[object, object]]:
+    """What a store's encoding was asked to be, and what is asked now, by option."""
+    if not encoding.asked and not options.calibrated:
+        stored, given = encoding.to_json(), resolve(options).to_json()
+    else:
+        stored, given = dict(encoding.asked) or encoding.to_json(), options.asked()
+    keys = sorted({*stored, *given}, key=lambda key: (key not in {"kind", "step"}, key))  # the rest follows from these
+    return {key: (stored.get(key), given.get(key)) for key in keys}

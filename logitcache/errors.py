@@ -29,6 +29,7 @@ __all__ = [
     "MismatchError",
     "MissingError",
     "RecipeError",
+    "UnknownOriginWarning",
 ]
 
 
@@ -96,3 +97,7 @@ class MissingError(CheckError):
 
 class DivergedError(CheckError):
     """Training left the finite numbers."""
+
+
+class UnknownOriginWarning(UserWarning):
+    """A store meets a data set, and what would tell whether they belong together was never known."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from logitcache.data import Split
-from logitcache.errors import MismatchError
+from logitcache.errors import MismatchError, UnknownOriginWarning
 from logitcache.records import fingerprint
 from logitcache.store import UNKNOWN, SplitRecord, Store
 from logitcache.views import Renderer, ViewOptions, view_policy
@@ -20,7 +21,7 @@ def check_split(store: Store, split: Split, views: ViewOptions | None) -> None:
     """Refuse a store made from other samples, under another view policy, or whose views render otherwise now.
 
     Without ``views`` only the samples are compared: enough for who reads the clean view. Of imported logits only the
-    number of samples is known.
+    number of samples is known, which an :class:`UnknownOriginWarning` says.
 
     Raises:
         MismatchError: with what is stored and what was given.
@@ -28,6 +29,18 @@ def check_split(store: Store, split: Split, views: ViewOptions | None) -> None:
     """
     record = store.split(split.name)
     _check_samples(store, record, split)
+    unknown = [
+        what
+        for what, value in (("samples", record.fingerprint), ("views", store.record.views.get("kind")))
+        if value == UNKNOWN
+    ]
+    if unknown:
+        warnings.warn(
+            f"{store.url} was imported: of which {' and '.join(unknown)} its logits are is not known; only "
+            "their number was compared",
+            UnknownOriginWarning,
+            stacklevel=2,
+        )
     if views is None or store.record.views.get("kind") == UNKNOWN:
         return
     augmented = views if split.name == "train" else ViewOptions()

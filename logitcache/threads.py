@@ -8,10 +8,11 @@ cores compute, and the rest is left to encoding, decoding and everything else th
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-__all__ = ["cores", "default_threads", "set_threads"]
+__all__ = ["cores", "default_threads", "set_threads", "single_threaded_pool"]
 
 
 def cores() -> int:
@@ -28,3 +29,12 @@ def set_threads() -> None:
     """Give torch its default number of threads, unless ``OMP_NUM_THREADS`` says otherwise."""
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(default_threads())
+
+
+def single_threaded_pool(workers: int, name: str) -> ThreadPoolExecutor:
+    """A pool whose threads are the parallelism: inside each, torch computes by itself.
+
+    Sums then do not depend on the number of cores either, so that encoded bytes do not.
+    """
+    torch.get_num_threads()  # fixes the caller's own number, which a first look after the next line would lose
+    return ThreadPoolExecutor(workers, thread_name_prefix=name, initializer=torch.set_num_threads, initargs=(1,))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from threading import Lock
@@ -18,15 +19,17 @@ from logitcache.data import Preprocess, Split, memory_split
 from logitcache.models import build_model
 from logitcache.models.weights import weight_fingerprint
 from logitcache.store import (
+    Choice,
     EncodingOptions,
+    Sample,
     SplitContent,
     SplitRecord,
     StoreRecord,
     TeacherContent,
     TeacherRecord,
     TeacherWriter,
+    choose_encoding,
     create_store,
-    resolve,
 )
 from logitcache.store.backend import LocalBackend
 from logitcache.teacher import Teacher
@@ -41,7 +44,8 @@ class Plan:
     classes: int = 4
     block_rows: int = 8
     features: int = 0
-    encoding: EncodingOptions = field(default_factory=EncodingOptions)
+    feature_step: float = 0.0
+    encoding: EncodingOptions = field(default_factory=lambda: EncodingOptions(kind="uniform"))
     teacher: str = "big"
     split: str = "train"
     seed: int = 0
@@ -73,6 +77,11 @@ class Plan:
         shape = self.views, self.samples, self.features
         return np.random.default_rng(self.seed + 1).normal(0, 1, shape).astype(np.float32)
 
+    @cached_property
+    def choice(self) -> Choice:
+        """The encoding, and its transform where it has one: chosen from the clean view itself."""
+        return choose_encoding(self.encoding, Sample(torch.from_numpy(self.logits[0]), self.views * self.samples))
+
     @property
     def record(self) -> TeacherRecord:
         return TeacherRecord(
@@ -81,24 +90,29 @@ class Plan:
             weights=self.weights,
             precision="float32",
             provenance="network",
-            encoding=resolve(self.encoding),
+            encoding=self.choice.encoding,
             views=self.views,
             samples=self.samples,
             classes=self.classes,
             block_rows=self.block_rows,
             chunk_rows=self.block_rows // 2,
             features=self.features,
+            feature_step=self.feature_step,
         )
 
     def writer(self, path: Path) -> TeacherWriter:
         """Create the store, or find it, and return the teacher's writer."""
-        classes = tuple("abcdefghij"[: self.classes])
+        classes = tuple("abcdefghij"[: self.classes]) if self.classes <= 10 else tuple(map(str, range(self.classes)))
         split = SplitContent(
             SplitRecord(self.split, self.samples, self.fingerprint, self.probe), self.labels, self.index
         )
         shape = self.classes, self.features
-        classifier = {"weight": np.ones(shape, np.float32), "bias": np.zeros(self.classes, np.float32)}
-        teacher = TeacherContent(self.split, self.record, classifier if self.features else {})
+        classifier = {
+            "classifier_weight": np.ones(shape, np.float32),
+            "classifier_bias": np.zeros(self.classes, np.float32),
+        }
+        wholes = {**self.choice.wholes, **(classifier if self.features else {})}
+        teacher = TeacherContent(self.split, self.record, wholes)
         [writer] = create_store(path, StoreRecord(self.dataset, classes, dict(self.policy)), [split], [teacher])
         return writer
 
@@ -121,6 +135,18 @@ def tree(path: Path) -> dict[str, str]:
     """SHA-256 of every file below a folder, by relative name."""
     files = sorted(file for file in path.rglob("*") if file.is_file())
     return {str(file.relative_to(path)): sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+KINDS = {
+    "uniform": EncodingOptions(kind="uniform"),
+    "lossless": EncodingOptions(kind="lossless"),
+    "spectral": EncodingOptions(kind="spectral", max_kl=0.01),
+    "head": EncodingOptions(kind="spectral", max_kl=0.1, head=2),
+    "step": EncodingOptions(kind="spectral", step=0.5),
+    "topk": EncodingOptions(kind="topk", entries=3),
+    "portable": EncodingOptions(kind="spectral", max_kl=0.01, codec="portable"),
+}
+"""An encoding of each kind, for ``Plan(encoding=...)``."""
 
 
 class KilledError(Exception):
@@ -148,8 +174,8 @@ class DyingBackend:
             self._spend()
             self._inner.sweep()
 
-    def get(self, key: str) -> bytes | None:
-        return self._alive().get(key)
+    def get(self, key: str, limit: int | None = None) -> bytes | None:
+        return self._alive().get(key, limit)
 
     def size(self, key: str) -> int | None:
         return self._alive().size(key)

@@ -15,7 +15,8 @@ from logitcache.views import ViewOptions
 
 SPLITS = {"train": make_split(22), "test": make_split(9, seed=1, name="test")}
 VIEWS = ViewOptions(kind="crop_flip", count=2, padding=2, seed=1)
-OPTIONS = CacheOptions(block=8, workers=0)
+UNIFORM = EncodingOptions(kind="uniform")
+OPTIONS = CacheOptions(encoding=UNIFORM, block=8, workers=0)
 TEACHER = make_teacher(SPLITS["train"])
 
 
@@ -53,7 +54,7 @@ def test_what_is_cached_is_known_without_the_teacher(tmp_path, unsynced):
     ("model", "change", "said"),
     [
         ("cnn-8-8", {}, "model of teacher 'big' differs: the store has cnn-4-8, given was cnn-8-8"),
-        ("cnn-4-8", {"encoding": EncodingOptions(step=0.5)}, "step of teacher 'big'"),
+        ("cnn-4-8", {"encoding": EncodingOptions(kind="uniform", step=0.5)}, "step of teacher 'big'"),
         ("cnn-4-8", {"features": True}, "features of teacher 'big' differs: the store has False, given was True"),
         ("cnn-4-8", {"inference": InferenceOptions(precision="bf16")}, "precision of teacher 'big'"),
         ("cnn-4-8", {"block": 4}, "rows of a block of teacher 'big' differs: the store has 8, given was 4"),

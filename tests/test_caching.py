@@ -23,7 +23,8 @@ from logitcache.views.batched import crop_flip_elements
 CPU = torch.device("cpu")
 SPLITS = {"train": make_split(22), "test": make_split(9, seed=1, name="test")}
 VIEWS = ViewOptions(kind="crop_flip", count=2, padding=2, seed=1)
-OPTIONS = CacheOptions(block=8, inference=InferenceOptions(batch=3), workers=0)
+UNIFORM = EncodingOptions(kind="uniform")
+OPTIONS = CacheOptions(encoding=UNIFORM, block=8, inference=InferenceOptions(batch=3), workers=0)
 TEACHER = make_teacher(SPLITS["train"])
 
 
@@ -183,7 +184,7 @@ def test_features_of_a_network_without_a_head_are_refused_before_anything_is_wri
         (TEACHER, {"splits": {**SPLITS, "test": make_split(9, seed=5, name="test")}}, "data set's fingerprint"),
         (TEACHER, {"views": VIEWS.model_copy(update={"padding": 1})}, "padding=2.*padding=1"),
         (TEACHER, {"views": VIEWS.model_copy(update={"seed": 2})}, "seed=1.*seed=2"),
-        (TEACHER, {"encoding": EncodingOptions(step=0.5)}, "the encoding"),
+        (TEACHER, {"encoding": EncodingOptions(kind="uniform", step=0.5)}, "the encoding"),
         (TEACHER, {"encoding": EncodingOptions(kind="lossless")}, "the encoding"),
         (TEACHER, {"features": True}, "width of stored features"),
         (TEACHER, {"block": 4}, "block_rows|chunk"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 
 import click
 import numpy as np
@@ -15,10 +16,25 @@ from tiny import Answer, command, run_words
 
 import logitcache
 from logitcache.cli import cli
+from logitcache.errors import UnknownOriginWarning
 from logitcache.models import build_model
 from logitcache.models.weights import save_checkpoint
 
-COMMANDS = ["cache", "distill", "export", "import", "info", "plan", "recipes", "report", "run", "stats", "verify"]
+COMMANDS = [
+    "cache",
+    "copy",
+    "distill",
+    "export",
+    "import",
+    "info",
+    "plan",
+    "recipes",
+    "repair",
+    "report",
+    "run",
+    "stats",
+]
+COMMANDS += ["verify"]
 TRACEBACK = "Traceback"
 TEACH = "teach = { epochs = 2, batch = 20, learning_rate = 0.05 }"  # as tiny's recipe has it
 
@@ -249,6 +265,16 @@ def test_an_import_whose_label_count_differs(logits, count):
         (["--tau-min", "-1"], "tau_min = -1"),
         (["--step", "0"], "step = 0"),
         (["--encoding", "lossless", "--step", "0.1"], "lossless has none"),
+        (["--encoding", "topk", "--bytes-per-row", "9"], "topk has none"),
+        (["--encoding", "uniform", "--head", "2"], "uniform has none"),
+        (["--encoding", "spectral", "--head", "5"], "head = 5 entries of 5 classes"),
+        (["--encoding", "spectral", "--head", "64"], "head = 64"),
+        (["--encoding", "topk", "--top-p", "2"], "top_p = 2"),
+        (["--encoding", "uniform", "--step", "0.1", "--bytes-per-row", "9"], "either step or bytes_per_row"),
+        (["--bytes-per-row", "0.001"], "bytes_per_row = 0.001 is less than any step takes here"),
+        (["--format", "nonsense"], "nonsense"),
+        (["--classes", "4"], "has 5 classes, given was classes = 4"),
+        (["--tau", "2"], "tau is for stored probabilities"),
     ],
 )
 def test_an_encoding_that_cannot_be(logits, words, part):
@@ -257,6 +283,77 @@ def test_an_encoding_that_cannot_be(logits, words, part):
     assert TRACEBACK not in answer.err
     assert part in answer.err
     assert not (logits / "s.zarr").exists()
+
+
+@pytest.mark.parametrize("kind", ["auto", "uniform", "spectral", "lossless", "topk"])
+@pytest.mark.parametrize("codec", ["pcodec", "portable"])
+def test_every_encoding_can_be_imported_copied_and_verified(logits, kind, codec):
+    options = ["--encoding", kind, "--codec", codec, *(["--entries", "3"] if kind == "topk" else [])]
+    answer = bring(logits, *options)
+    assert (answer.code, answer.err) == (0, "")
+    assert f"encoding: {'' if kind == 'auto' else kind}" in answer.out
+    assert ("codec portable" in answer.out) is (codec == "portable")
+    assert "all of it was there already" in bring(logits, *options).out
+    assert command("copy", logits / "s.zarr", logits / "t.zarr").out.strip() == f"{logits / 't.zarr'}: 3 blocks copied"
+    assert tree(logits / "t.zarr") == tree(logits / "s.zarr")
+    for name in ("s.zarr", "t.zarr"):
+        assert "3 blocks" in command("verify", logits / name, "--decode").out
+
+
+def test_a_copy_says_what_is_not_there(logits):
+    bring(logits, "--encoding", "lossless")
+    store, small = logits / "s.zarr", logits / "t.zarr"
+    (store / "train/teachers/big/logits/commits/0.json").unlink()
+    answer = command("copy", store, small)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.strip() == f"{small}: 0 blocks copied; 3 are not committed in {store}"
+    bring(logits, "--encoding", "lossless")
+    assert command("copy", store, small).out.strip() == f"{small}: 3 blocks copied"
+    assert command("copy", store, small).out.strip() == f"{small}: 0 blocks copied, 3 were there"
+
+
+def test_a_copy_names_all_damaged_blocks(logits):
+    bring(logits, "--encoding", "lossless")
+    for block in (0, 2):
+        (logits / f"s.zarr/train/teachers/big/logits/c/0/{block}/0").write_bytes(b"")
+    answer = command("copy", logits / "s.zarr", logits / "t.zarr")
+    assert answer.code == 1
+    assert TRACEBACK not in answer.err
+    for block, line in zip((0, 2), answer.err.strip().splitlines(), strict=True):
+        assert f"block {block} of view 0 of teacher 'big'" in line
+
+
+def test_a_copy_of_no_such_part_or_way(logits):
+    bring(logits)
+    store, small = logits / "s.zarr", logits / "t.zarr"
+    for words, part in (
+        (["--teacher", "bih"], "has no teacher bih"),
+        (["--split", "valid"], "has no split 'valid'"),
+        (["--views", "1:3"], "give 0:COUNT, like 0:8"),
+        (["--views", "2"], "give 0:COUNT, like 0:8"),
+        (["--views", "0:0"], "give 0:COUNT, like 0:8"),
+    ):
+        assert part in one_line(command("copy", store, small, *words), 2)
+    assert "is the source itself" in one_line(command("copy", store, store), 2)
+    answer = command("copy", store, small, "--max-kl", "0.1")
+    assert answer.code == 2
+    assert "options of an encoding need --encoding" in answer.err
+    assert not small.exists()
+
+
+def test_views_are_copied_and_exported_by_range(run_copy, tmp_path):
+    store, part = run_copy.out / "store.zarr", tmp_path / "part.zarr"
+    assert "8 blocks copied" in command("copy", store, part, "--views", "0:2", "--encoding", "lossless").out
+    whole = tmp_path / "all.npy"
+    assert command("export", store, whole, "--teacher", "big", "--view", "0:3").out.strip() == f"{whole}: 3 x 120 x 3"
+    assert command("export", part, tmp_path / "two.npy", "--teacher", "big", "--view", ":").code == 0
+    assert np.array_equal(np.load(tmp_path / "two.npy"), np.load(whole)[:2])
+    assert command("export", store, tmp_path / "one.npy", "--teacher", "big", "--view", "1").code == 0
+    assert np.array_equal(np.load(tmp_path / "one.npy").reshape(120, 3), np.load(whole)[1])
+    for words in ("0:4", "3", "2:1", "x", "-1"):
+        line = one_line(command("export", store, tmp_path / "x.npy", "--teacher", "big", f"--view={words}"), 2)
+        assert f"views '{words}'" in line
+    assert not (tmp_path / "x.npy").exists()
 
 
 def test_an_import_into_a_store_of_other_logits(logits):
@@ -304,6 +401,100 @@ def test_a_truncated_chunk_is_exit_code_1_and_names_the_block(run_copy, tmp_path
     assert "block 1 of view 0 of teacher 'big' in split 'train'" in answer.err.splitlines()[0]
     assert tree(run_copy.out) == before
     assert not (tmp_path / "x.npy").exists()
+
+
+def test_all_that_is_damaged_is_named(run_copy):
+    store = run_copy.out / "store.zarr"
+    for name in ("zarr.json", "train/labels/c/0", "train/teachers/big/logits/commits/1.json"):
+        (store / name).write_bytes(b"x" + (store / name).read_bytes())
+    (store / "test/teachers/big/logits/c/0/0/0").unlink()
+    before = tree(store)
+    answer = command("verify", store)
+    assert answer.code == 1
+    assert TRACEBACK not in answer.err
+    *findings, total = answer.err.strip().splitlines()
+    for part in (
+        "zarr.json",
+        "train/labels/c/0",
+        "commits/1.json",
+        "block 0 of view 0 of teacher 'big' in split 'test'",
+    ):
+        assert sum(part in line for line in findings) == 1
+    assert (len(findings), total) == (4, "4 findings in 11 blocks")
+    assert tree(store) == before
+
+
+def test_what_is_damaged_is_repaired_by_the_recipe(run_copy):
+    store = run_copy.out / "store.zarr"
+    before = tree(store)
+    words = run_words(run_copy.recipe, run_copy.out)
+    for name in ("zarr.json", "train/teachers/big/zarr.json", "train/teachers/big/logits/c/2/1/0"):
+        (store / name).write_bytes((store / name).read_bytes()[1:])
+    answer = command("repair", store, *words)
+    assert (answer.code, answer.err) == (0, "")
+    assert answer.out.count("found: ") >= 2
+    assert "11 blocks, 0 findings left" in answer.out
+    assert tree(store) == before
+    again = command("repair", store, *words)
+    assert (again.code, "found: " in again.out) == (0, False)
+
+
+def test_what_another_recipe_cannot_repair_is_left(run_copy):
+    store = run_copy.out / "store.zarr"
+    (store / "train/teachers/big/logits/c/2/1/0").write_bytes(b"")
+    before = tree(store)
+    line = one_line(command("repair", store, *run_words(run_copy.recipe, run_copy.out, "views.padding=2")), 2)
+    assert "the view policy" in line
+    named = 'teachers=[{name="else",model="cnn-4-8",teach={epochs=2,batch=20,learning_rate=0.05}}]'
+    students = "students=[]"
+    answer = command("repair", store, *run_words(run_copy.recipe, run_copy.out, named, students))
+    assert answer.code == 1
+    assert "left: " in answer.err
+    assert tree(store) == before
+
+
+def test_recomputed_rows_are_within_the_bound_or_named(run_copy, tmp_path):
+    store, words = run_copy.out / "store.zarr", run_words(run_copy.recipe, run_copy.out)
+    answer = command("verify", store, "--recompute", "9", *words)
+    assert (answer.code, answer.err) == (0, "")
+    assert "18 of 18 recomputed rows are within the bound" in answer.out
+    checkpoint = run_copy.out / "teachers/big.safetensors"
+    network = build_model("cnn-4-8", 3, (1, 12, 12))
+    save_checkpoint(checkpoint, network, "cnn-4-8", {})
+    answer = command("verify", store, "--recompute", "9", *words)
+    assert answer.code == 1
+    assert TRACEBACK not in answer.err
+    *rows, total = answer.err.strip().splitlines()
+    assert all("from the teacher at tau 1; allowed are" in row for row in rows)
+    assert total.endswith("of 18 recomputed rows are within the bound")
+    line = one_line(command("verify", store, "--recompute", "9", *words, "--set", "views.padding=2"), 2)
+    assert "the view policy" in line
+    for count in ("0", "-1", "some"):
+        wrong = command("verify", store, "--recompute", count, *words)
+        assert wrong.code == 2
+        assert "N must be a number of rows" in wrong.err
+    assert command("copy", store, tmp_path / "t.zarr", "--split", "test").code == 0
+    assert "9 recomputed rows" in command("verify", tmp_path / "t.zarr", "--recompute", "9", *words).err
+
+
+def test_a_store_without_the_recipes_teachers_cannot_be_recomputed(logits, finished_run):
+    bring(logits)
+    words = run_words(finished_run.recipe, finished_run.out, 'teachers.0.name="else"', "students=[]")
+    line = one_line(command("verify", logits / "s.zarr", "--recompute", "3", *words), 2)
+    assert "has none of the recipe's teachers; it has big" in line
+
+
+def test_imported_logits_of_unknown_origin_are_said_to_be_so(run_copy, tmp_path):
+    store, words = run_copy.out / "store.zarr", run_words(run_copy.recipe, run_copy.out)
+    command("export", store, tmp_path / "z.npy", "--teacher", "big", "--view", "0:3")
+    command("import", tmp_path / "z.npy", tmp_path / "s.zarr", "--teacher", "big", "--encoding", "uniform")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UnknownOriginWarning)
+        answer = command("verify", tmp_path / "s.zarr", "--recompute", "20", *words)
+    assert answer.code == 0
+    assert "20 of 20 recomputed rows" in answer.out
+    [line] = answer.err.strip().splitlines()
+    assert line.startswith(f"warning: {tmp_path / 's.zarr'} was imported: of which samples and views")
 
 
 def test_tracebacks_are_for_those_who_ask(tmp_path):

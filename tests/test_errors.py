@@ -9,7 +9,7 @@ import pytest
 from logitcache import errors
 from logitcache.errors import CheckError, Fault, InputError, LogitcacheError, MismatchError, RecipeError
 
-CLASSES = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, Exception)]
+CLASSES = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, LogitcacheError)]
 
 
 def test_the_tree_has_eight_errors():

@@ -24,9 +24,15 @@ LAYERS = (
     "teacher_options",
     "teacher",
     "store",
+    "formats",
+    "transfer",
     "matching",
     "cache_job",
+    "teacher_run",
+    "calibrating",
     "caching",
+    "recomputing",
+    "repairing",
     "soft_targets",
     "student",
     "statistics",
@@ -39,10 +45,12 @@ LAYERS = (
 # beyond the order: what a layer must not know although it stands further up
 FORBIDDEN = {
     "store": {"data", "models", "views", "teacher"},
-    "soft_targets": {"models", "teacher", "caching"},
-    "student": {"models", "teacher", "caching", "statistics"},
-    "statistics": {"models", "views", "teacher", "caching", "student"},
-    "sweep": {"teacher", "caching", "statistics"},
+    "formats": {"data", "models", "views", "teacher"},
+    "transfer": {"data", "models", "views", "teacher"},
+    "soft_targets": {"models", "teacher", "teacher_run", "caching"},
+    "student": {"models", "teacher", "teacher_run", "caching", "statistics"},
+    "statistics": {"models", "views", "teacher", "teacher_run", "caching", "student"},
+    "sweep": {"teacher", "teacher_run", "caching", "statistics"},
     "report": {"models", "views", "teacher", "caching", "soft_targets", "student", "statistics", "sweep"},
 }
 

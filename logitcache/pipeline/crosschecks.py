@@ -110,6 +110,9 @@ def _objective_faults(parts: _Parts, key: str, group: StudentGroup, objective: O
         yield Fault("cache.splits", show(parts.cache.splits), f"must have 'train': {key} reads its soft targets")
     if objective.loss == "kl":
         yield from _tau_faults(parts, f"{key}.tau", objective.tau)
+    if objective.loss == "mse" and parts.cache is not None and not parts.cache.encoding.whole:
+        allowed = "needs every logit, and cache.encoding.kind = 'topk' keeps the largest only; use loss 'kl'"
+        yield Fault(f"{key}.loss", '"mse"', allowed)
     if group.combine.combine != "mean_probs":
         return
     if objective.loss == "mse":
@@ -125,9 +128,10 @@ def _tau_faults(parts: _Parts, key: str, tau: float) -> Iterator[Fault]:
     if parts.cache is None:
         return
     encoding = parts.cache.encoding
-    if tau < encoding.tau_min and not encoding.proves(tau):
+    if encoding.promises and tau < encoding.tau_min and not encoding.proves(tau):
         allowed = (
-            f"must be at least cache.encoding.tau_min = {encoding.tau_min:g}: {encoding.kind} proves no bound below"
+            f"must be at least cache.encoding.tau_min = {encoding.tau_min:g}: {encoding.kind} proves no bound "
+            "below; lower tau_min, or set kind = 'uniform'"
         )
         yield Fault(key, f"{tau:g}", allowed)
 

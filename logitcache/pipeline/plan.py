@@ -14,7 +14,7 @@ from logitcache.models import Network, build_model
 from logitcache.pipeline.context import RunContext
 from logitcache.pipeline.progress import Screen
 from logitcache.pipeline.schema import TeacherRecipe
-from logitcache.store import resolve
+from logitcache.store import EncodingOptions, resolve
 from logitcache.sweep import finished_runs
 
 __all__ = ["Plan", "PlannedArray", "PlannedStep", "make_plan", "print_plan"]
@@ -145,11 +145,21 @@ def _measured_row(context: RunContext, teacher: str, split: str) -> dict[str, fl
 
 
 def _estimated_row(context: RunContext, teacher: TeacherRecipe, classes: int) -> dict[str, float]:
-    """Bytes a row by array before any are known; features at their type's full width."""
-    encoding = resolve(context.recipe.cache.encoding)
-    sizes = {"logits": _bits(encoding.step, encoding.dtype) / 8 * classes}
+    """Bytes a row by array before any are known; features at a byte each."""
+    sizes = {"logits": _estimated_logits(context.recipe.cache.encoding, classes)}
     head = _random_network(context, teacher).head if context.recipe.cache.features else None
-    return sizes if head is None else {**sizes, "features": 2.0 * head.in_features}
+    return sizes if head is None else {**sizes, "features": 1.0 * head.in_features}
+
+
+def _estimated_logits(options: EncodingOptions, classes: int) -> float:
+    """Bytes of a row's logits; of an encoding that is chosen from a sample, those of uniform: it will not be more."""
+    if options.bytes_per_row is not None:
+        return options.bytes_per_row
+    if options.kind == "topk":
+        return 3.0 * min(options.entries, classes)
+    plain = options.model_copy(update={"kind": "uniform", "head": None}) if options.calibrated else options
+    encoding = resolve(plain)
+    return _bits(encoding.step, encoding.dtype) / 8 * classes
 
 
 def _bits(step: float, dtype: str) -> float:

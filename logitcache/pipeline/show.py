@@ -34,18 +34,27 @@ def info_lines(info: Mapping[str, Any]) -> Iterator[str]:
 
 def _teacher_lines(teacher: Mapping[str, Any]) -> Iterator[str]:
     """One teacher in a split."""
-    encoding = teacher["encoding"]
     yield (
         f"  teacher {teacher['teacher']}: {teacher['model']}, weights {teacher['weights']}, {teacher['precision']}, "
         f"{teacher['provenance']}"
     )
-    step = f", step {encoding['step']:.6g}, KL <= {encoding['max_kl']:.3g} at tau >= {encoding['tau_min']:g}"
-    yield f"    encoding {encoding['kind']} {encoding['dtype']}{step if encoding['kind'] == 'uniform' else ''}"
-    blocks = f"{teacher['committed']} of {teacher['blocks']} blocks"
+    yield f"    encoding {teacher['encoding_text']}"
+    repaired = f", {teacher['repaired']} repaired" if teacher["repaired"] else ""
+    blocks = f"{teacher['committed']} of {teacher['blocks']} blocks{repaired}"
     yield f"    {teacher['views']} views, {blocks}, {teacher['rows']:,} rows"
     for array in teacher["arrays"]:
         yield f"    {array['name']}: {array['bytes']:,} bytes, {array['bytes_per_row']:.2f} a row"
-    yield f"    float16 would take {teacher['float16_bytes_per_row']} bytes a row"
+    if teacher["whole_arrays_bytes"]:
+        size = teacher["whole_arrays_bytes"]
+        yield f"    transform and classifier: {size:,} bytes, {teacher['whole_arrays_bytes_per_row']:.2f} a row"
+    others = ", ".join(f"top-{k} {size}" for k, size in teacher["topk_bytes_per_row"].items())
+    yield (
+        f"    logits take {teacher['logits_bytes_per_row']:.2f} bytes a row; float16 would take "
+        f"{teacher['float16_bytes_per_row']}" + (f", {others}" if others else "")
+    )
+    if teacher["features"] and teacher["features"]["error_bound"] is not None:
+        features = teacher["features"]
+        yield f"    features within {features['error_bound']:.3g}, RMSE {features['rmse'] or 0:.3g}"
     if teacher["fidelity"]:
         yield from _fidelity_lines(teacher["fidelity"])
 
@@ -54,11 +63,14 @@ def _fidelity_lines(fidelity: Mapping[str, Any]) -> Iterator[str]:
     """Bound and measured error."""
     yield (
         f"    largest error {fidelity['largest_error']:.3g}, RMSE {fidelity['rmse']:.3g}, "
-        f"top-1 kept {100 * fidelity['top1_kept']:.3f} %"
+        f"largest shift of a row's mean {fidelity['largest_shift']:.3g}, top-1 kept {100 * fidelity['top1_kept']:.3f} %"
     )
+    if fidelity["refined"]:
+        yield f"    {fidelity['refined']:,} rows refined"
     yield "    tau      KL largest   KL mean      bound"
     for row in zip(fidelity["taus"], fidelity["kl_largest"], fidelity["kl_mean"], fidelity["kl_bound"], strict=True):
-        yield f"    {row[0]:<8g} {row[1]:<12.3e} {row[2]:<12.3e} {row[3]:.3e}"
+        bound = "none" if row[3] is None else f"{row[3]:.3e}"
+        yield f"    {row[0]:<8g} {row[1]:<12.3e} {row[2]:<12.3e} {bound}"
 
 
 def _pairs(record: Mapping[str, Any]) -> str:

@@ -64,7 +64,7 @@ def _cache_blocks(context: RunContext, teacher: TeacherRecipe, missing: int) -> 
         return
     title = f"cache {teacher.name} ({passes:,} forward passes, {missing} blocks missing)"
     with context.screen.step(title), context.screen.bar(f"cache {teacher.name}", passes, "rows") as bar:
-        outcome = run_cache(job, network, context.device, bar.advance)
+        outcome = run_cache(job, network, context.device, bar.advance, context.screen.say)
     rate = outcome.forward_passes / max(outcome.seconds, 1e-9)
     context.screen.say(f"  {outcome.written} blocks written, {outcome.found} found, {rate:,.0f} rows/s")
 
@@ -83,7 +83,7 @@ def verify_store(context: RunContext) -> None:
         context.screen.say("verify: done before")
         return
     with context.screen.step("verify"):
-        result = verify_with_bar(store, context.screen)
+        result = verify_with_bar(context.store_path, context.screen)
     if result.findings:
         raise CheckError("\n".join(str(finding) for finding in result.findings))
     context.screen.say(f"  {result.blocks} blocks, {result.bytes:,} bytes, all intact")

@@ -220,7 +220,7 @@ def bars(items: Sequence[Bar], unit: str) -> Draw:
 
 
 def bounds(taus: Sequence[float], bound: Sequence[float], largest: Sequence[float], mean: Sequence[float]) -> Draw:
-    """KL of the stored logits by temperature on logarithmic axes: proved bound, largest and mean measured.
+    """KL of the stored logits by temperature on logarithmic axes: bound, largest and mean measured.
 
     All four have one entry a temperature; KL in nats, zeros are left out.
     """

@@ -59,7 +59,7 @@ def _array_line(part: Cached, array: Mapping[str, Any]) -> tuple[str, ...]:
     """Bytes of one array."""
     record, each = part.record, float(array["bytes_per_row"])
     float16 = float(record["float16_bytes_per_row"])
-    beside = (short(float16), fixed(each / float16)) if array["name"] == "logits" else ("–", "–")
+    beside = (short(float16), fixed(each / float16)) if array["name"] != "features" else ("–", "–")
     what = (part.split, part.teacher, str(array["name"]), str(record["encoding"]["kind"]))
     rows = (str(record["views"]), f"{record['rows']:,}")
     return (*what, *rows, bytes_text(array["bytes"]), short(each), *beside)
@@ -85,7 +85,8 @@ def fidelity(story: Story) -> str:
 def _fidelity_figure(story: Story, part: Cached) -> str:
     """Bound, largest and mean KL by temperature."""
     found = part.record["fidelity"]
-    draw = figures.bounds(found["taus"], found["kl_bound"], found["kl_largest"], found["kl_mean"])
+    bound = [value or 0.0 for value in found["kl_bound"]]
+    draw = figures.bounds(found["taus"], bound, found["kl_largest"], found["kl_mean"])
     title = f"{part.split} split, {part.teacher}"
     return story.figure(
         draw, f"fidelity {part.split} {part.teacher}", title, "KL by temperature: bound, largest row and mean row."
@@ -97,12 +98,17 @@ def _fidelity_lines(part: Cached) -> list[tuple[str, ...]]:
     found = part.record["fidelity"]
     columns = (found["taus"], found["kl_bound"], found["kl_largest"], found["kl_mean"])
     return [
-        (part.split, part.teacher, f"{tau:g}", power(bound), power(largest), _ratio(largest, bound), power(mean))
+        (part.split, part.teacher, f"{tau:g}", _bound(bound), power(largest), _ratio(largest, bound), power(mean))
         for tau, bound, largest, mean in zip(*columns, strict=True)
     ]
 
 
-def _ratio(part: float, whole: float) -> str:
+def _bound(value: float | None) -> str:
+    """A bound, where there is one at this temperature."""
+    return "none" if value is None else power(value)
+
+
+def _ratio(part: float, whole: float | None) -> str:
     """A share; a dash where the whole is nothing."""
     return fixed(part / whole) if whole else "–"
 
@@ -115,7 +121,7 @@ def _fidelity_sentence(parts: Sequence[Cached]) -> str:
         for tau, bound, largest in zip(
             *(part.record["fidelity"][key] for key in ("taus", "kl_bound", "kl_largest")), strict=True
         )
-        if largest > bound
+        if bound is not None and largest > bound
     ]
     rows = sum(int(part.record["rows"]) for part in parts)
     if above:
@@ -131,7 +137,7 @@ def _error_note(part: Cached) -> str:
     """The largest error of a logit beside half a step."""
     found = part.record["fidelity"]
     return (
-        f"{part.split}/{part.teacher}: step {short(found['step'])}, largest error of a logit "
+        f"{part.split}/{part.teacher}: {part.record.get('encoding_text', '')}; largest error of a logit "
         f"{short(found['largest_error'])}, root mean square {short(found['rmse'])}."
     )
 

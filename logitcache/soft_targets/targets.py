@@ -12,8 +12,9 @@ from torch import Tensor
 
 from logitcache.errors import InputError
 from logitcache.records import Options
+from logitcache.soft_targets.forms import RowForm, row_form
 from logitcache.soft_targets.order import epoch_rows, windowed_rows
-from logitcache.soft_targets.resident import ResidentBlocks, ResidentViews, view_bytes
+from logitcache.soft_targets.resident import ResidentBlocks, ResidentViews
 from logitcache.store import LogitsReader, Store
 
 __all__ = ["CombineOptions", "SoftTargets", "combine_logits"]
@@ -75,10 +76,12 @@ class SoftTargets:
         self.device = torch.device(device)
         self._weights = self.options.normalised(len(self.readers))
         self.views = min(reader.views for reader in self.readers)
-        self._windowed = sum(view_bytes(reader) for reader in self.readers) > memory
+        self._forms = [row_form(reader, self.device, memory // len(self.readers)) for reader in self.readers]
+        self._sizes = [r.samples * form.row_bytes for r, form in zip(self.readers, self._forms, strict=True)]
+        self._windowed = sum(self._sizes) > memory
         self._memory = memory
-        self._residents = [self._resident(reader) for reader in self.readers]
-        self._steps = [_step(reader, self.device) for reader in self.readers]
+        each = zip(self.readers, self._forms, self._sizes, strict=True)
+        self._residents = [self._resident(*parts) for parts in each]
 
     @property
     def samples(self) -> int:
@@ -89,6 +92,11 @@ class SoftTargets:
     def classes(self) -> int:
         """Logits a row."""
         return self.readers[0].classes
+
+    @property
+    def whole(self) -> bool:
+        """Whether every logit is there; losses of whole logit vectors refuse soft targets from ``topk`` stores."""
+        return all(reader.encoding.whole for reader in self.readers)
 
     @property
     def teachers(self) -> tuple[str, ...]:
@@ -138,21 +146,22 @@ class SoftTargets:
     def _gather_view(self, rows: Tensor, view: int) -> Tensor:
         """Combined logits of rows in one view."""
         logits = [
-            _dequantise(resident.gather(rows, view), step)
-            for resident, step in zip(self._residents, self._steps, strict=True)
+            form.logits(resident.gather(rows, view))
+            for resident, form in zip(self._residents, self._forms, strict=True)
         ]
         return logits[0] if len(logits) == 1 else combine_logits(logits, self._weights, self.options.tau)
 
-    def _resident(self, reader: LogitsReader) -> ResidentViews | ResidentBlocks:
+    def _resident(self, reader: LogitsReader, form: RowForm, size: int) -> ResidentViews | ResidentBlocks:
         """Where a teacher's decoded logits stay: an equal share of the memory each."""
         share = self._memory // len(self.readers)
         if self._windowed:
-            return ResidentBlocks(reader, self._window(), self.device)
-        return ResidentViews(reader, share // max(1, view_bytes(reader)), self.device)
+            return ResidentBlocks(reader, form, self._window(), self.device)
+        return ResidentViews(reader, form, share // max(1, size), self.device)
 
     def _window(self) -> int:
         """How many blocks of every teacher fit in memory together."""
-        one_block = sum(view_bytes(reader) // max(1, reader.blocks) for reader in self.readers)
+        sizes = zip(self.readers, self._sizes, strict=True)
+        one_block = sum(size // max(1, reader.blocks) for reader, size in sizes)
         return max(1, self._memory // max(1, one_block))
 
     def _check_view(self, view: int | Tensor) -> None:
@@ -177,13 +186,3 @@ def _log(weight: float) -> float:
 def _span(rows: Tensor) -> str:
     """The range of rows, for messages."""
     return f"rows {int(rows.min())}..{int(rows.max())}"
-
-
-def _step(reader: LogitsReader, device: torch.device) -> Tensor | None:
-    """The step of a uniform encoding, exact in float32; a tensor multiplies faster than a number."""
-    return torch.tensor(reader.encoding.step, device=device) if reader.encoding.kind == "uniform" else None
-
-
-def _dequantise(codes: Tensor, step: Tensor | None) -> Tensor:
-    """Float32 logits of gathered codes."""
-    return codes.float() if step is None else torch.mul(codes, step)

@@ -1,11 +1,13 @@
 """The store: logits in Zarr v3, chunked, compressed, checked. ``schema`` holds the format on one page.
 
 Data flows from ``write`` through ``encodings`` and ``schema`` to a ``backend``, and back through ``read``;
-``commits`` says which blocks exist, ``fidelity`` how exact they are, ``verify`` whether they are intact.
+``calibration`` chooses an encoding, ``commits`` says which blocks exist and how exact they are, ``verify`` whether they
+are intact.
 Nothing here knows teachers, views or students.
 """
 
-from logitcache.store.encodings import Encoding, EncodingOptions, resolve
+from logitcache.store.calibration import Choice, Sample, answers, choose_encoding
+from logitcache.store.encodings import Encoding, EncodingOptions, describe, resolve
 from logitcache.store.identity import UNKNOWN, SplitRecord, StoreRecord, TeacherRecord
 from logitcache.store.info import store_info
 from logitcache.store.read import LogitsReader, Store, open_store
@@ -14,9 +16,11 @@ from logitcache.store.write import SplitContent, TeacherContent, TeacherWriter, 
 
 __all__ = [
     "UNKNOWN",
+    "Choice",
     "Encoding",
     "EncodingOptions",
     "LogitsReader",
+    "Sample",
     "SplitContent",
     "SplitRecord",
     "Store",
@@ -24,7 +28,10 @@ __all__ = [
     "TeacherContent",
     "TeacherRecord",
     "TeacherWriter",
+    "answers",
+    "choose_encoding",
     "create_store",
+    "describe",
     "open_store",
     "resolve",
     "store_info",

@@ -8,28 +8,34 @@ files, a named one stands aside meanwhile (``.partial``), and the next writer th
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-from logitcache.errors import InputError
+from logitcache.errors import DamageError, InputError
 
-__all__ = ["Backend", "LocalBackend", "open_backend"]
+__all__ = ["Backend", "LocalBackend", "is_key", "open_backend"]
 
 _PARTIAL = ".partial"
 _TRIES = 20
+_LONGEST_KEY, _LONGEST_PART = 1024, 255
 
 
 class Backend(Protocol):
     """Whole objects by key; keys are relative paths with ``/``."""
 
-    def get(self, key: str) -> bytes | None:
-        """The object's bytes, None where there is none."""
+    def get(self, key: str, limit: int | None = None) -> bytes | None:
+        """The object's bytes, None where there is none; DamageError where it has more than ``limit``."""
 
     def put(self, key: str, data: bytes) -> bool:
         """Store an object durably where none stands yet; False, and nothing changed, where one does."""
+
+    def replace(self, key: str, data: bytes) -> None:
+        """Store an object durably in the place of what stands there; readers see the one or the other, whole."""
 
     def size(self, key: str) -> int | None:
         """The object's length in bytes, None where there is none."""
@@ -44,22 +50,41 @@ class Backend(Protocol):
         """Remove what killed writers left aside."""
 
 
+def is_key(key: str) -> bool:
+    """Whether a text names an object below a store: plain parts between slashes, of which none leads upwards."""
+    parts = key.split("/")
+    try:
+        lengths = [len(part.encode()) for part in parts]
+    except UnicodeEncodeError:
+        return False
+    plain = not any(part in {"", ".", ".."} or "\0" in part or "\\" in part for part in parts)
+    return plain and max(lengths) <= _LONGEST_PART and sum(lengths) + len(parts) <= _LONGEST_KEY
+
+
 class LocalBackend:
-    """A store in a folder of a local disk."""
+    """A store in a folder of a local disk.
+
+    Every method raises DamageError for a key that leaves the store.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def get(self, key: str) -> bytes | None:
-        """The object's bytes, None where there is none."""
-        try:
-            return (self.root / key).read_bytes()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
+    def get(self, key: str, limit: int | None = None) -> bytes | None:
+        """The object's bytes, None where there is none; DamageError where it has more than ``limit``."""
+        path, data = self._path(key), None
+        with _absent(), _opened(path, os.O_RDONLY | os.O_NONBLOCK) as descriptor:  # a pipe must not keep us waiting
+            status = os.fstat(descriptor)
+            if limit is not None and status.st_size > limit:
+                raise DamageError(f"{key} is damaged: it has {status.st_size} bytes, at most {limit} are allowed")
+            if stat.S_ISREG(status.st_mode):
+                with os.fdopen(descriptor, "rb", closefd=False) as file:
+                    data = file.read()
+        return data
 
     def put(self, key: str, data: bytes) -> bool:
         """Store an object durably where none stands yet; False, and nothing changed, where one does."""
-        path = self.root / key
+        path = self._path(key)
         for _ in range(_TRIES):
             try:
                 return self._put(path, data)
@@ -68,34 +93,32 @@ class LocalBackend:
                 continue
         return self._put(path, data)
 
-    def _put(self, path: Path, data: bytes) -> bool:
+    def replace(self, key: str, data: bytes) -> None:
+        """Store an object durably in the place of what stands there; readers see the one or the other, whole."""
+        path = self._path(key)
         _make_folder(path.parent)
-        with _folder(path.parent) as folder:
-            linked = None if not path.exists() else False
-            if linked is None:
-                linked = _put_nameless(folder, path, data)
-            if linked is None:
-                linked = _put_aside(path, data)
-            os.fsync(folder)  # also for an object that stands: its writer may have died before it came to this
-        return linked
+        with _aside(path, data) as aside:
+            aside.replace(path)
+        with _opened(path.parent) as folder:
+            os.fsync(folder)
 
     def size(self, key: str) -> int | None:
         """The object's length in bytes, None where there is none."""
-        try:
-            return (self.root / key).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        found: list[int] = []
+        with _absent():
+            found.append(self._path(key).stat().st_size)
+        return found[0] if found else None
 
     def names(self, folder: str) -> set[str]:
         """Names of the objects and folders directly in a folder, empty where it does not exist."""
-        try:
-            return {name for name in os.listdir(self.root / folder) if not name.endswith(_PARTIAL)}
-        except (FileNotFoundError, NotADirectoryError):
-            return set()
+        names: list[str] = []
+        with _absent():
+            names = os.listdir(self._path(folder) if folder else self.root)
+        return {name for name in names if not name.endswith(_PARTIAL) and is_key(name)}
 
     def delete(self, key: str) -> None:
         """Remove an object, and its folder when that is empty; nothing happens where there is none."""
-        path = self.root / key
+        path = self._path(key)
         path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             path.parent.rmdir()
@@ -109,6 +132,33 @@ class LocalBackend:
             for name in names:
                 if name.endswith(_PARTIAL):
                     (Path(folder) / name).unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        """Where an object lies."""
+        if not is_key(key) or self._leaves(key):
+            raise DamageError(f"key {key!r} leaves the store {self.root}: no object can stand there")
+        return self.root / key
+
+    def _leaves(self, key: str) -> bool:
+        """Whether a symbolic link below the root leads out of it; the root itself may be one."""
+        place = str(self.root)
+        for part in key.split("/"):
+            place = f"{place}/{part}"
+            if os.path.islink(place):  # noqa: PTH114  # on the way of every object
+                # realpath also where the link is broken or a circle, which is read as missing
+                return not Path(os.path.realpath(place)).is_relative_to(os.path.realpath(self.root))
+        return False
+
+    def _put(self, path: Path, data: bytes) -> bool:
+        _make_folder(path.parent)
+        with _opened(path.parent) as folder:
+            linked = None if not path.exists() else False
+            if linked is None:
+                linked = _put_nameless(folder, path, data)
+            if linked is None:
+                linked = _put_aside(path, data)
+            os.fsync(folder)  # also for an object that stands: its writer may have died before it came to this
+        return linked
 
 
 def open_backend(url: str | Path) -> LocalBackend:
@@ -129,14 +179,24 @@ def _make_folder(folder: Path) -> None:
         missing.append(missing[-1].parent)
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
-        with _folder(path.parent) as parent:
+        with _opened(path.parent) as parent:
             os.fsync(parent)
 
 
 @contextlib.contextmanager
-def _folder(path: Path) -> Iterator[int]:
-    """A descriptor of a folder."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _absent() -> Iterator[None]:
+    """Pass over errors that say that there is no such object: also a circle of links, and a socket."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}:
+            raise
+
+
+@contextlib.contextmanager
+def _opened(path: Path, flags: int = os.O_RDONLY) -> Iterator[int]:
+    """A descriptor of a file or folder."""
+    descriptor = os.open(path, flags)
     try:
         yield descriptor
     finally:
@@ -174,14 +234,24 @@ def _put_nameless(folder: int, path: Path, data: bytes) -> bool | None:
 
 def _put_aside(path: Path, data: bytes) -> bool:
     """Put through a named file aside, linked to its name when whole."""
-    aside = path.parent / f".{path.name}.{secrets.token_hex(8)}{_PARTIAL}"
-    descriptor = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
     try:
-        _write_all(descriptor, data)
-        os.link(aside, path)
+        with _aside(path, data) as aside:
+            os.link(aside, path)
     except FileExistsError:
         return False
-    finally:
-        os.close(descriptor)
-        aside.unlink(missing_ok=True)
     return True
+
+
+@contextlib.contextmanager
+def _aside(path: Path, data: bytes) -> Iterator[Path]:
+    """A named file beside ``path`` that holds the data, synced; gone afterwards, whatever happens."""
+    aside = path.parent / f".{secrets.token_hex(8)}{_PARTIAL}"
+    descriptor = os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    try:
+        try:
+            _write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        yield aside
+    finally:
+        aside.unlink(missing_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -13,13 +12,36 @@ import numpy.typing as npt
 
 from logitcache.errors import InputError
 from logitcache.store import schema
+from logitcache.store.documents import check_shape, parse, read_attributes
 from logitcache.store.encodings import Encoding
 from logitcache.store.schema import ArraySpec
 
-__all__ = ["ATTRIBUTE", "UNKNOWN", "SplitRecord", "StoreRecord", "TeacherRecord", "attributes_of", "teacher_path"]
+__all__ = [
+    "ATTRIBUTE",
+    "UNKNOWN",
+    "WHOLE_ARRAYS",
+    "SplitRecord",
+    "StoreRecord",
+    "TeacherRecord",
+    "attributes_of",
+    "teacher_path",
+]
 
 UNKNOWN = "unknown"
 """What stands where an import could not tell: fingerprints, view policy, model, weights."""
+
+WHOLE_ARRAYS = {
+    "basis": ("component", "class"),
+    "classifier_bias": ("class",),
+    "classifier_weight": ("class", "feature"),
+    "mean": ("class",),
+    "spread": ("component",),
+}
+"""Arrays of a teacher that are not cut in blocks, and their dimensions."""
+
+_FEATURE_STEPS = ("feature_step", "feature_relative")
+
+_MOST_BLOCKS, _MOST_ROWS = 1 << 24, 1 << 26
 
 ATTRIBUTE = "logitcache"
 """The attribute of every group under which our record stands."""
@@ -69,7 +91,8 @@ class TeacherRecord:
     """A teacher in a split: where its logits come from and how they are stored.
 
     ``weights`` is the fingerprint of the network's weights, ``views`` counts the clean view too, ``features``
-    is the width of the penultimate features or 0 where they are not stored.
+    is the width of the penultimate features or 0 where they are not stored, ``feature_step`` their step: each is
+    within half of it; 0 where they are float16. ``feature_relative`` is the step asked for, in standard deviations.
     """
 
     name: str
@@ -85,41 +108,59 @@ class TeacherRecord:
     chunk_rows: int
     features: int = 0
     taus: tuple[float, ...] = field(default=())
+    feature_step: float = 0.0
+    feature_relative: float = 0.0
 
     def __post_init__(self) -> None:
         _check_name("teacher", self.name)
+        counts = {name: getattr(self, name) for name in ("views", "samples", "classes", "block_rows", "chunk_rows")}
+        for name, value in counts.items():
+            most = _MOST_ROWS if name.endswith("rows") else 1 << 40
+            if not 1 <= value <= most:
+                raise InputError(f"teacher {self.name!r} has {name} {value}; allowed are 1 to {most}")
+        if self.chunk_rows > self.block_rows or self.block_rows % self.chunk_rows:
+            raise InputError(f"teacher {self.name!r}: {self.block_rows} rows are no chunks of {self.chunk_rows}")
+        if self.views * self.blocks > _MOST_BLOCKS:
+            raise InputError(
+                f"teacher {self.name!r} has {self.views} views of {self.blocks} blocks; take larger blocks"
+            )
+        for spec in self.arrays.values():
+            check_shape(f"{spec.name} of teacher {self.name!r}", spec.shape, spec.shard)
 
     @property
-    def logits(self) -> ArraySpec:
-        """The array of logits."""
-        shape = (self.views, self.samples, self.classes)
-        return schema.logits_spec(self.encoding, shape, self.block_rows, self.chunk_rows)
+    def blocks(self) -> int:
+        """Blocks a view."""
+        return -(-self.samples // self.block_rows)
 
     @property
     def arrays(self) -> dict[str, ArraySpec]:
-        """All arrays that are cut in blocks, by name."""
-        arrays = {"logits": self.logits}
+        """All arrays that are cut in blocks, by name, the primary one first."""
+        cut = schema.Cut(self.views, self.samples, self.block_rows, self.chunk_rows)
+        arrays = schema.logits_specs(self.encoding, self.classes, cut)
         if self.features:
-            shape = (self.views, self.samples, self.features)
-            arrays["features"] = schema.feature_spec(shape, self.block_rows)
+            arrays["features"] = schema.feature_spec(self.features, self.feature_step, self.encoding.codec, cut)
         return arrays
 
-    def objects(self, split: str, classifier: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, bytes]:
-        """The teacher's group, its arrays' metadata, and the classifier: weight (class, feature), bias (class)."""
+    def objects(self, split: str, wholes: Mapping[str, npt.NDArray[Any]]) -> dict[str, bytes]:
+        """The teacher's group, its arrays' metadata, and the arrays that are not cut, by name."""
         path = teacher_path(split, self.name)
-        objects = schema.group_objects(path, {ATTRIBUTE: asdict(self)})
+        objects = schema.group_objects(path, {ATTRIBUTE: self.to_json()})
         for spec in self.arrays.values():
             objects.update(schema.array_objects(f"{path}/{spec.name}", spec))
-        for name, values in classifier.items():
-            dimensions = ("class", "feature")[: values.ndim]
-            objects.update(schema.whole_array_objects(f"{path}/classifier_{name}", values, dimensions))
+        for name, values in wholes.items():
+            codec = self.encoding.codec
+            objects.update(schema.whole_array_objects(f"{path}/{name}", values, WHOLE_ARRAYS[name], codec))
         return objects
+
+    def to_json(self) -> dict[str, Any]:
+        """The record that the teacher's group keeps."""
+        record = {**asdict(self), "encoding": self.encoding.to_json()}
+        return record if self.feature_step else {k: v for k, v in record.items() if k not in _FEATURE_STEPS}
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> TeacherRecord:
         """The record of a teacher's group, read back."""
-        fields = {**record, "encoding": Encoding(**record["encoding"]), "taus": tuple(record["taus"])}
-        return TeacherRecord(**fields)
+        return parse(TeacherRecord, record, "zarr.json")
 
 
 def teacher_path(split: str, teacher: str) -> str:
@@ -129,8 +170,7 @@ def teacher_path(split: str, teacher: str) -> str:
 
 def attributes_of(metadata: bytes) -> Mapping[str, Any]:
     """Our record in a group's ``zarr.json``, empty where there is none."""
-    record = json.loads(metadata).get("attributes", {}).get(ATTRIBUTE, {})
-    return record if isinstance(record, dict) else {}
+    return read_attributes(metadata, "zarr.json", ATTRIBUTE)
 
 
 def _check_name(what: str, name: str) -> None:

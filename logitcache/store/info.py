@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from logitcache.store.commits import Commit
-from logitcache.store.encodings import kl_bound
-from logitcache.store.fidelity import Fidelity, combine
+from logitcache.store.encodings import Encoding, Fidelity, describe
+from logitcache.store.encodings.fidelity import combine
+from logitcache.store.identity import TeacherRecord
 from logitcache.store.read import LogitsReader, Store
 from logitcache.store.schema import FORMAT_VERSION
 
 __all__ = ["store_info"]
+
+_ENTRIES = (10, 100)
 
 
 def store_info(store: Store) -> dict[str, Any]:
@@ -30,18 +34,23 @@ def store_info(store: Store) -> dict[str, Any]:
                 "split": split,
                 "samples": store.split(split).samples,
                 "fingerprint": store.split(split).fingerprint,
-                "teachers": [_teacher(store.logits(name, split)) for name in store.teachers(split)],
+                "teachers": [
+                    _teacher(store.logits(name, split), store.whole_bytes(name, split))
+                    for name in store.teachers(split)
+                ],
             }
             for split in store.splits
         ],
     }
 
 
-def _teacher(reader: LogitsReader) -> dict[str, Any]:
-    """One teacher's part."""
+def _teacher(reader: LogitsReader, wholes: int) -> dict[str, Any]:
+    """One teacher's part; ``wholes`` is the size of its arrays that are not cut in blocks."""
     commits = [commit for view in range(reader.views) for commit in reader.commits.read(view).values()]
     rows = sum(commit.stop - commit.start for commit in commits)
     record = reader.record
+    arrays = [_array(name, commits, rows) for name in record.arrays]
+    logits = sum(array["bytes"] for array in arrays if array["name"] != "features")
     return {
         "teacher": record.name,
         "model": record.model,
@@ -49,14 +58,26 @@ def _teacher(reader: LogitsReader) -> dict[str, Any]:
         "precision": record.precision,
         "provenance": record.provenance,
         "encoding": record.encoding.to_json(),
+        "encoding_text": describe(record.encoding),
         "views": reader.views,
         "blocks": reader.views * reader.blocks,
         "committed": len(commits),
+        "repaired": sum(commit.repair > 0 for commit in commits),
         "rows": rows,
-        "arrays": [_array(name, commits, rows) for name in record.arrays],
+        "arrays": arrays,
+        "logits_bytes_per_row": logits / max(rows, 1),
+        "whole_arrays_bytes": wholes,
+        "whole_arrays_bytes_per_row": wholes / max(rows, 1),
         "float16_bytes_per_row": 2 * reader.classes,
-        "fidelity": _fidelity(record.encoding.step, combine(commit.fidelity for commit in commits)),
+        "topk_bytes_per_row": {str(k): _topk_bytes(k, reader.classes) for k in _ENTRIES if k < reader.classes},
+        "fidelity": _fidelity(record.encoding, combine(c.fidelity for c in commits if c.fidelity is not None)),
+        "features": _features(record, commits),
     }
+
+
+def _topk_bytes(entries: int, classes: int) -> int:
+    """What top-k rows take in the ad-hoc formats: a float16 and an index for each entry."""
+    return entries * (2 + (2 if classes < 1 << 16 else 4))
 
 
 def _array(name: str, commits: list[Commit], rows: int) -> dict[str, Any]:
@@ -65,19 +86,36 @@ def _array(name: str, commits: list[Commit], rows: int) -> dict[str, Any]:
     return {"name": name, "bytes": size, "bytes_per_row": size / max(rows, 1)}
 
 
-def _fidelity(step: float, total: Fidelity | None) -> dict[str, Any] | None:
+def _features(record: TeacherRecord, commits: list[Commit]) -> dict[str, Any] | None:
+    """Step, stated and measured error of stored features."""
+    if not record.features:
+        return None
+    total = combine(commit.fidelity for commit in commits if commit.fidelity is not None)
+    values = record.features * total.rows if total is not None else 0
+    return {
+        "width": record.features,
+        "step": record.feature_step,
+        "error_bound": record.feature_step / 2 if record.feature_step else None,
+        "largest_error": total.features_largest_error if total is not None else None,
+        "rmse": math.sqrt(total.features_squared_error / max(values, 1)) if total is not None else None,
+    }
+
+
+def _fidelity(encoding: Encoding, total: Fidelity | None) -> dict[str, Any] | None:
     """Bound and measured error of all committed rows."""
     if total is None:
         return None
     return {
-        "step": step,
+        "step": encoding.step,
         "largest_error": total.largest_error,
         "largest_range": total.largest_range,
         "largest_shift": total.largest_shift,
         "rmse": total.rmse,
         "top1_kept": total.top1_kept / max(total.rows, 1),
+        "refined": total.refined,
+        "kl_checked": total.kl_checked,
         "taus": list(total.taus),
-        "kl_bound": [kl_bound(step, tau) for tau in total.taus],
+        "kl_bound": [encoding.bound(tau) for tau in total.taus],
         "kl_largest": list(total.kl_largest),
         "kl_mean": list(total.kl_mean),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,18 +9,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import zarr
-from zarr.core.buffer import Buffer, cpu
-from zarr.storage import MemoryStore
 
 from logitcache.errors import DamageError, InputError, MissingError
 from logitcache.records import BlockId, rows_of_block, sha256
 from logitcache.store import schema
 from logitcache.store.backend import Backend, open_backend
 from logitcache.store.commits import Commit, Commits
-from logitcache.store.encodings import Encoding, decode
-from logitcache.store.identity import SplitRecord, StoreRecord, TeacherRecord, attributes_of, teacher_path
+from logitcache.store.documents import parse
+from logitcache.store.encodings import PRIMARY_ARRAYS, Codec, Encoding, make_codec
+from logitcache.store.features import decode_features
+from logitcache.store.identity import WHOLE_ARRAYS, SplitRecord, StoreRecord, TeacherRecord, attributes_of, teacher_path
 from logitcache.store.settle import check_digests, digests_key
+from logitcache.store.wholes import read_whole, stored_transform, whole_bytes
 
 __all__ = ["LogitsReader", "Store", "open_store"]
 
@@ -35,7 +34,7 @@ class LogitsReader:
         self.record, self.split = record, split
         self._backend, self._url = backend, url
         self._path = teacher_path(split, record.name)
-        self.commits = Commits(backend, self._path, record.views, self.blocks)
+        self.commits = Commits(backend, f"{self._path}/{record.encoding.primary}", record.views, self.blocks)
         self._known: dict[int, Mapping[int, Commit]] = {}
 
     @property
@@ -66,7 +65,7 @@ class LogitsReader:
     @property
     def blocks(self) -> int:
         """Blocks a view."""
-        return self.record.logits.blocks
+        return self.record.blocks
 
     @property
     def encoding(self) -> Encoding:
@@ -89,17 +88,22 @@ class LogitsReader:
             MissingError: the block was never committed.
             DamageError: its bytes are not those that were committed.
         """
-        return decode(self.codes(view, block), self.encoding)
+        return self.codec.decode(self.values(view, block))
 
-    def codes(self, view: int, block: int) -> npt.NDArray[Any]:
-        """The stored codes of a block (rows, classes), as the encoding's type; errors as in :meth:`read`."""
-        return self._values("logits", view, block)
+    @cached_property
+    def codec(self) -> Codec:
+        """What turns stored arrays into logits."""
+        return make_codec(self.encoding, self.classes, stored_transform(self._backend, self._path, self.encoding))
+
+    def values(self, view: int, block: int) -> dict[str, npt.NDArray[Any]]:
+        """The stored arrays of a block's logits by name, samples at their axis; errors as in :meth:`read`."""
+        return {name: self._values(name, view, block) for name in self.record.arrays if name != "features"}
 
     def features(self, view: int, block: int) -> FloatArray:
         """The penultimate features of a block, float32 (rows, features); errors as in :meth:`read`."""
         if not self.record.features:
             raise InputError(f"teacher {self.teacher!r} of {self._url} was cached without features")
-        return self._values("features", view, block).astype(np.float32)
+        return decode_features(self._values("features", view, block), self.record.feature_step)
 
     def commit(self, view: int, block: int) -> Commit:
         """The commit of a block; errors as in :meth:`read`."""
@@ -115,12 +119,16 @@ class LogitsReader:
 
     def shard(self, name: str, view: int, block: int) -> bytes:
         """The bytes of a block's shard in one array, compared with its commit; errors as in :meth:`read`."""
-        digest = self.commit(view, block).arrays[name]
-        data = self._backend.get(f"{self._path}/{schema.shard_key(name, view, block)}")
-        if data is None:
+        digest = self.commit(view, block).arrays.get(name)
+        if digest is None:
+            raise self._damage(view, block, f"its commit has no {name}")
+        key = f"{self._path}/{self.record.arrays[name].key(view, block)}"
+        size = self._backend.size(key)
+        if size is None:
             raise self._damage(view, block, f"its {name} shard is missing")
-        if len(data) != digest.bytes:
-            raise self._damage(view, block, f"its {name} shard has {len(data)} bytes, committed were {digest.bytes}")
+        if size != digest.bytes:  # nothing longer than it should be is read at all
+            raise self._damage(view, block, f"its {name} shard has {size} bytes, committed were {digest.bytes}")
+        data = self._backend.get(key) or b""
         if sha256(data) != digest.sha256:
             raise self._damage(view, block, f"its {name} shard has other bytes than were committed")
         return data
@@ -128,7 +136,10 @@ class LogitsReader:
     def _values(self, name: str, view: int, block: int) -> npt.NDArray[Any]:
         """The values of a block in one array."""
         data = self.shard(name, view, block)
-        return schema.shard_to_values(data, self.record.arrays[name], len(self.rows(block)))
+        try:
+            return schema.shard_to_values(data, self.record.arrays[name], len(self.rows(block)))
+        except ValueError as error:
+            raise self._damage(view, block, f"its {name} shard cannot be decoded ({error})") from error
 
     def _view_commits(self, view: int) -> Mapping[int, Commit]:
         """A view's commits; kept once the view is finished."""
@@ -155,7 +166,8 @@ class Store:
     def __init__(self, url: str | Path, backend: Backend) -> None:
         self.url, self.backend = str(url), backend
         root = attributes_of(_metadata(backend, "zarr.json"))
-        self.record = StoreRecord(str(root["dataset"]), tuple(root["classes"]), dict(root["views"]))
+        known = {key: value for key, value in root.items() if key != "format_version"}
+        self.record = parse(StoreRecord, known, "zarr.json")
 
     @property
     def path(self) -> Path:
@@ -180,22 +192,22 @@ class Store:
         """
         if name not in self.splits:
             raise InputError(f"{self.url} has no split {name!r}; it has {', '.join(self.splits)}")
-        return SplitRecord(**attributes_of(_metadata(self.backend, f"{name}/zarr.json")))
+        key = f"{name}/zarr.json"
+        return parse(SplitRecord, attributes_of(_metadata(self.backend, key)), key)
 
     def teachers(self, split: str) -> tuple[str, ...]:
         """Names of the teachers in a split."""
         self.split(split)
         names = sorted(self.backend.names(f"{split}/teachers"))
-        found = (n for n in names if self.backend.size(f"{teacher_path(split, n)}/logits/digests.json") is not None)
-        return tuple(found)
+        return tuple(name for name in names if self._primary(split, name) is not None)
 
     def labels(self, split: str) -> npt.NDArray[np.int64]:
         """Labels of a split's samples, int64 (samples,)."""
-        return self._whole(f"{self.split(split).name}/labels")
+        return read_whole(self.backend, f"{self.split(split).name}/labels")
 
     def index(self, split: str) -> npt.NDArray[np.int64]:
         """Each sample's index in the full data set, int64 (samples,)."""
-        return self._whole(f"{self.split(split).name}/index")
+        return read_whole(self.backend, f"{self.split(split).name}/index")
 
     def logits(self, teacher: str, split: str = "train") -> LogitsReader:
         """The logits of a teacher in a split.
@@ -208,25 +220,38 @@ class Store:
             known = ", ".join(self.teachers(split)) or "none"
             raise InputError(f"{self.url} has no teacher {teacher!r} in split {split!r}; it has {known}")
         path = teacher_path(split, teacher)
-        check_digests(self.backend, f"{path}/logits")
+        check_digests(self.backend, f"{path}/{self._primary(split, teacher)}")
         record = TeacherRecord.from_json(attributes_of(_metadata(self.backend, f"{path}/zarr.json")))
+        if record.samples != self.split(split).samples:
+            raise DamageError(f"{path}/zarr.json is damaged: it is of {record.samples} samples, the split is not")
         return LogitsReader(self.backend, self.url, split, record)
 
     def classifier(self, teacher: str, split: str = "train") -> dict[str, FloatArray]:
         """The teacher's last layer, ``weight`` (class, feature) and ``bias`` (class,), empty where not kept."""
         path = teacher_path(split, teacher)
         names = (n for n in ("weight", "bias") if self.backend.size(f"{path}/classifier_{n}/zarr.json") is not None)
-        return {name: self._whole(f"{path}/classifier_{name}").astype(np.float32) for name in names}
+        return {name: read_whole(self.backend, f"{path}/classifier_{name}").astype(np.float32) for name in names}
 
-    def _whole(self, path: str) -> npt.NDArray[Any]:
-        """An array that is not cut in blocks; its bytes have been compared with their digest."""
-        keys = [f"{path}/zarr.json", f"{path}/c/0", f"{path}/c/0/0"]
-        objects: dict[str, Buffer] = {
-            key.removeprefix(f"{path}/"): cpu.Buffer.from_bytes(data)
-            for key in keys
-            if (data := self.backend.get(key)) is not None
-        }
-        return np.asarray(zarr.open_array(MemoryStore(objects), mode="r")[...])
+    def transform(self, teacher: str, split: str = "train") -> dict[str, npt.NDArray[Any]]:
+        """``basis`` (component, class), ``mean`` (class,) and ``spread`` (component,), empty where not spectral."""
+        return stored_transform(self.backend, teacher_path(split, teacher), self.logits(teacher, split).encoding)
+
+    def wholes(self, teacher: str, split: str = "train") -> dict[str, npt.NDArray[Any]]:
+        """All arrays of a teacher that are not cut in blocks, by name."""
+        path = teacher_path(split, teacher)
+        names = (n for n in WHOLE_ARRAYS if self.backend.size(f"{path}/{n}/zarr.json") is not None)
+        return {name: read_whole(self.backend, f"{path}/{name}") for name in names}
+
+    def whole_bytes(self, teacher: str, split: str = "train") -> int:
+        """What the arrays of a teacher that are not cut in blocks take on disk, in bytes."""
+        path = teacher_path(split, teacher)
+        return sum(whole_bytes(self.backend, f"{path}/{name}") for name in WHOLE_ARRAYS)
+
+    def _primary(self, split: str, teacher: str) -> str | None:
+        """The array in whose folder a teacher's digests and commits stand; None where its creation was not finished."""
+        path = teacher_path(split, teacher)
+        found = (n for n in PRIMARY_ARRAYS if self.backend.size(digests_key(f"{path}/{n}")) is not None)
+        return next(found, None)
 
 
 def open_store(url: str | Path) -> Store:
@@ -258,10 +283,7 @@ def _split_names(backend: Backend) -> tuple[str, ...]:
 
 def _version(root: bytes) -> int | None:
     """The format version in a root group's metadata."""
-    try:
-        version = attributes_of(root).get("format_version")
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError) as error:
-        raise DamageError(f"zarr.json is damaged: {error}") from error
+    version = attributes_of(root).get("format_version")
     return version if isinstance(version, int) else None
 
 

@@ -1,19 +1,22 @@
-"""Bring a store's metadata into being, or find that what stands there is the same; never change anything."""
+"""Bring a store's metadata into being, or find that what stands there is the same; never change anything.
+
+Beside the metadata stand their digests, one ``digests.json`` for each split and teacher; what differs is a finding.
+"""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from logitcache.errors import DamageError, MismatchError
-from logitcache.records import canonical_json, sha256
-from logitcache.store import schema
-from logitcache.store.backend import Backend
-from logitcache.store.identity import attributes_of
+from logitcache.records import BlockId, canonical_json, sha256
+from logitcache.store.backend import Backend, is_key
+from logitcache.store.documents import LARGEST_DOCUMENT, pack, parse, read_attributes, read_json, unpack
+from logitcache.store.identity import ATTRIBUTE
 
-__all__ = ["Objects", "check_digests", "digests_key", "settle"]
+__all__ = ["Finding", "Objects", "check_digests", "digest_findings", "digests_key", "settle"]
 
 _NAMES = {
     "classes": "the list of classes",
@@ -39,6 +42,32 @@ class Objects:
     array: str
 
 
+@dataclass(frozen=True)
+class Finding:
+    """One object of a store that is missing or not what was written.
+
+    Attributes:
+        kind: ``metadata``, ``commit`` (a record of commits) or ``block`` (a shard, or a commit that was never made).
+        key: the object's key.
+        problem: what is wrong with it.
+        blocks: the blocks that it takes away; none for metadata.
+    """
+
+    kind: Literal["metadata", "commit", "block"]
+    key: str
+    problem: str
+    blocks: tuple[BlockId, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """The name of the block, of the object where it is none of a block."""
+        return str(self.blocks[0]) if self.kind == "block" else self.key
+
+    def __str__(self) -> str:
+        """The finding on one line; a problem that names the place already does not get it twice."""
+        return self.problem if self.where in self.problem else f"{self.where}: {self.problem}"
+
+
 def digests_key(array: str) -> str:
     """Where the digests of a group of objects stand: a file under an array does not disturb Zarr's listing."""
     return f"{array}/digests.json"
@@ -60,7 +89,7 @@ def settle(backend: Backend, groups: Sequence[Objects]) -> None:
             for key, wanted in group.objects.items():
                 backend.put(key, wanted)
             digests = {key: sha256(backend.get(key) or b"") for key in group.objects}
-            backend.put(digests_key(group.array), schema.pack(digests))
+            backend.put(digests_key(group.array), pack(digests))
 
 
 def check_digests(backend: Backend, array: str) -> None:
@@ -69,25 +98,50 @@ def check_digests(backend: Backend, array: str) -> None:
     Raises:
         DamageError: naming the first object that is missing or differs.
     """
-    key = digests_key(array)
-    data = backend.get(key)
+    for finding in digest_findings(backend, array):
+        raise DamageError(finding.problem)
+
+
+def digest_findings(backend: Backend, array: str) -> list[Finding]:
+    """All objects that are not what their digests say, in order; the digests are those in the folder of ``array``."""
+    try:
+        digests = _digests(backend, array)
+    except DamageError as error:
+        return [Finding("metadata", digests_key(array), str(error))]
+    found = ((key, _problem(backend, key, digest)) for key, digest in sorted(digests.items()))
+    return [Finding("metadata", key, problem) for key, problem in found if problem]
+
+
+def _digests(backend: Backend, array: str) -> dict[str, str]:
+    """SHA-256 by key; the keys come from a file: only those of its own split or teacher, and the root's, are taken."""
+    key, folder = digests_key(array), array.rpartition("/")[0]
+    data = backend.get(key, LARGEST_DOCUMENT)
     if data is None:
         raise DamageError(f"{key} is missing: the store's creation was interrupted; run the same command again")
-    for name, digest in schema.unpack(data, key).items():
-        stored = backend.get(name)
-        if stored is None:
-            raise DamageError(f"{name} is missing")
-        if sha256(stored) != digest:
-            raise DamageError(f"{name} is damaged: its bytes are not those that were written")
+    digests = parse(dict[str, str], unpack(data, key), key)
+    for name in digests:
+        if not is_key(name) or not (name == "zarr.json" or name.startswith(f"{folder}/")):
+            raise DamageError(f"{key} is damaged: it names {name!r}, which is not below {folder}")
+    return digests
+
+
+def _problem(backend: Backend, key: str, digest: str) -> str:
+    """What is wrong with an object, nothing where it is what was written."""
+    try:
+        stored = backend.get(key)
+    except DamageError as error:
+        return str(error)
+    if stored is None:
+        return f"{key} is missing"
+    return "" if sha256(stored) == digest else f"{key} is damaged: its bytes are not those that were written"
 
 
 def _compare(key: str, stored: bytes, wanted: bytes) -> None:
     """Raise when a metadata object differs in what matters."""
-    try:
-        have = json.loads(stored)
-    except ValueError as error:
-        raise DamageError(f"{key} is damaged: {error}") from error
-    ours, theirs = attributes_of(wanted), attributes_of(stored)
+    have = read_json(stored, key)
+    if not isinstance(have, dict):
+        raise DamageError(f"{key} is damaged: it is no Zarr metadata")
+    ours, theirs = (read_attributes(data, key, ATTRIBUTE) for data in (wanted, stored))
     for name in ours:
         if _plain(ours[name]) != _plain(theirs.get(name)):
             raise _mismatch(key, name, theirs.get(name), ours[name])

@@ -1,31 +1,30 @@
-"""Compare a store with its own records: digests of metadata, commits against shards, values against digests."""
+"""Compare a store with its own records: digests of metadata, commits against shards, values against digests.
+
+All that is wrong is found, not the first thing only: nothing here needs the rest of the store to be whole.
+"""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
 
 import numpy as np
 
-from logitcache.errors import CheckError, DamageError
-from logitcache.records import BlockId, sha256
+from logitcache.errors import DamageError
+from logitcache.records import BlockId, rows_of_block, sha256
 from logitcache.store import schema
-from logitcache.store.read import LogitsReader, Store
+from logitcache.store.backend import Backend, open_backend
+from logitcache.store.commits import ArrayDigest, Commit
+from logitcache.store.documents import LARGEST_DOCUMENT, parse, read_attributes, unpack
+from logitcache.store.encodings import PRIMARY_ARRAYS
+from logitcache.store.identity import ATTRIBUTE, TeacherRecord, teacher_path
+from logitcache.store.read import Store, open_store
+from logitcache.store.schema import ArraySpec
+from logitcache.store.settle import Finding, digest_findings, digests_key
 
-__all__ = ["Finding", "Verification", "block_total", "verify"]
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: where, and what."""
-
-    where: str
-    problem: str
-
-    def __str__(self) -> str:
-        """The finding on one line; a problem that names the place already does not get it twice."""
-        return self.problem if self.where in self.problem else f"{self.where}: {self.problem}"
+__all__ = ["Finding", "Verification", "block_total", "verify", "verify_url"]
 
 
 @dataclass(frozen=True)
@@ -36,64 +35,221 @@ class Verification:
     bytes: int
     findings: tuple[Finding, ...]
 
+    @property
+    def damaged(self) -> tuple[BlockId, ...]:
+        """The blocks that are damaged or missing, each once, in order."""
+        return tuple(sorted({block for finding in self.findings for block in finding.blocks}))
+
 
 def verify(store: Store, *, decode: bool = False, progress: Callable[[int], None] | None = None) -> Verification:
-    """Look at every block of a store; metadata has been compared when the store was opened.
+    """All that is wrong with a store that could be opened; arguments as in :func:`verify_url`."""
+    return _verify(store.backend, store.url, decode=decode, progress=progress)
+
+
+def verify_url(url: str | Path, *, decode: bool = False, progress: Callable[[int], None] | None = None) -> Verification:
+    """All that is wrong with a store, also with one that cannot be opened.
 
     Args:
-        store: the store.
+        url: the store.
         decode: also decode every shard and compare its values with their digest.
         progress: called with the number of blocks looked at.
+
+    Raises:
+        InputError: there is no store, or it is of a format this version does not read.
     """
-    findings: list[Finding] = []
+    return _verify(open_backend(url), str(url), decode=decode, progress=progress)
+
+
+def block_total(store: Store | str | Path) -> int:
+    """How many blocks are looked at in a store, open or not; teachers whose record is damaged have none to count."""
+    backend = store.backend if isinstance(store, Store) else open_backend(store)
+    found = (teacher for _, teacher in _teachers(backend) if teacher is not None)
+    return sum(teacher.record.views * teacher.record.blocks for teacher in found)
+
+
+@dataclass(frozen=True)
+class _Teacher:
+    """A teacher of a split whose record is what was written."""
+
+    split: str
+    record: TeacherRecord
+
+    @property
+    def path(self) -> str:
+        """Its folder."""
+        return teacher_path(self.split, self.record.name)
+
+    @property
+    def commits(self) -> str:
+        """The folder of its commits."""
+        return f"{self.path}/{self.record.encoding.primary}/commits"
+
+    def block(self, view: int, block: int) -> BlockId:
+        """The name of a block."""
+        return BlockId(self.record.name, self.split, view, block)
+
+    def rows(self, block: int) -> range:
+        """The rows of a block."""
+        return rows_of_block(block, self.record.block_rows, self.record.samples)
+
+
+def _verify(backend: Backend, url: str, *, decode: bool, progress: Callable[[int], None] | None) -> Verification:
+    findings = _split_findings(backend, url)
     blocks = size = 0
-    for split in store.splits:
-        for teacher in store.teachers(split):
-            try:
-                reader = store.logits(teacher, split)
-            except DamageError as error:
-                findings.append(Finding(f"teacher {teacher!r} in split {split!r}", str(error)))
-                continue
-            for found in _blocks(reader, decode=decode):
-                blocks += 1
-                if isinstance(found, Finding):
-                    findings.append(found)
-                else:
-                    size += found
-                if progress is not None:
-                    progress(blocks)
-    return Verification(blocks, size, tuple(findings))
+    for found, teacher in _teachers(backend):
+        findings += found
+        for problems, intact in _blocks(backend, teacher, decode=decode) if teacher is not None else ():
+            findings += problems
+            blocks, size = blocks + 1, size + intact
+            if progress is not None:
+                progress(blocks)
+    return Verification(blocks, size, tuple(dict.fromkeys(findings)))  # two splits name the root
 
 
-def block_total(store: Store) -> int:
-    """How many blocks :func:`verify` will look at; teachers whose metadata is damaged have none that can be counted."""
-    total = 0
-    for split in store.splits:
-        for teacher in store.teachers(split):
-            with contextlib.suppress(DamageError):
-                reader = store.logits(teacher, split)
-                total += reader.views * reader.blocks
-    return total
+def _splits(backend: Backend) -> list[str]:
+    """Names of the splits, those without digests among them."""
+    return [name for name in sorted(backend.names("")) if backend.names(name) & {"labels", "teachers"}]
 
 
-def _blocks(reader: LogitsReader, *, decode: bool) -> Iterator[Finding | int]:
-    """The bytes of each block, or what is wrong with it."""
-    for view in range(reader.views):
-        for block in range(reader.blocks):
-            try:
-                yield _check(reader, view, block, decode=decode)
-            except CheckError as error:
-                yield Finding(str(BlockId(reader.teacher, reader.split, view, block)), str(error))
+def _split_findings(backend: Backend, url: str) -> list[Finding]:
+    """What is wrong with the metadata of the root and the splits, and with their labels and indices."""
+    findings = [found for split in _splits(backend) for found in digest_findings(backend, f"{split}/labels")]
+    if not findings:
+        try:
+            store = open_store(url)  # refuses other versions, and what is no store
+            for split in store.splits:
+                store.split(split)
+        except DamageError as error:
+            findings.append(Finding("metadata", "zarr.json", str(error)))
+    return findings
 
 
-def _check(reader: LogitsReader, view: int, block: int, *, decode: bool) -> int:
-    """The bytes of a block's shards, after comparing them with the commit."""
-    total = 0
-    for name, digest in reader.commit(view, block).arrays.items():
-        data = reader.shard(name, view, block)
-        total += len(data)
-        if decode:
-            values = schema.shard_to_values(data, reader.record.arrays[name], len(reader.rows(block)))
-            if sha256(np.ascontiguousarray(values).data) != digest.values_sha256:
-                raise DamageError(f"its {name} decode to other values than were committed")
-    return total
+def _teachers(backend: Backend) -> Iterator[tuple[list[Finding], _Teacher | None]]:
+    """What is wrong with each teacher's metadata, and the teacher where its record can be trusted."""
+    for split in _splits(backend):
+        for name in sorted(backend.names(f"{split}/teachers")):
+            path = teacher_path(split, name)
+            inside = backend.names(path)
+            if inside:  # an object among the folders is no teacher
+                settled = (
+                    array for array in PRIMARY_ARRAYS if backend.size(digests_key(f"{path}/{array}")) is not None
+                )
+                started = (array for array in PRIMARY_ARRAYS if array in inside)
+                primary = next(chain(settled, started), PRIMARY_ARRAYS[0])
+                yield _teacher(backend, split, name, primary)
+
+
+def _teacher(backend: Backend, split: str, name: str, primary: str) -> tuple[list[Finding], _Teacher | None]:
+    """One of them; ``primary`` is the array in whose folder its digests stand."""
+    path = teacher_path(split, name)
+    key, findings = f"{path}/zarr.json", digest_findings(backend, f"{path}/{primary}")
+    if any(finding.key == key for finding in findings):
+        return findings, None
+    try:
+        data = backend.get(key, LARGEST_DOCUMENT) or b""
+        record = parse(TeacherRecord, read_attributes(data, key, ATTRIBUTE), key)
+    except DamageError as error:
+        return [*findings, Finding("metadata", key, str(error))], None
+    if (record.name, record.encoding.primary) != (name, primary):
+        problem = f"it is of teacher {record.name!r} with {record.encoding.primary}, not {name!r} with {primary}"
+        return [*findings, Finding("metadata", key, f"{key} is damaged: {problem}")], None
+    return findings, _Teacher(split, record)
+
+
+def _blocks(backend: Backend, teacher: _Teacher, *, decode: bool) -> Iterator[tuple[list[Finding], int]]:
+    """What is wrong with each block, and its bytes where nothing is."""
+    for view in range(teacher.record.views):
+        commits, findings = _commits(backend, teacher, view)
+        lost = {block for finding in findings for block in finding.blocks}
+        for block in range(teacher.record.blocks):
+            name = teacher.block(view, block)
+            if name not in lost and block not in commits:
+                key = f"{teacher.commits}/{view}/{block}.json"
+                findings.append(Finding("block", key, "it is not committed; run the cache step again", (name,)))
+            size = 0
+            if name not in lost and block in commits:
+                shards = [
+                    _shard(backend, teacher, commits[block], array, decode=decode) for array in commits[block].arrays
+                ]
+                findings += [shard for shard in shards if isinstance(shard, Finding)]
+                size = sum(shard for shard in shards if isinstance(shard, int))
+            yield findings, size
+            findings = []
+
+
+def _commits(backend: Backend, teacher: _Teacher, view: int) -> tuple[dict[int, Commit], list[Finding]]:
+    """The latest commits of a view by block, and its commit records that are damaged."""
+    commits: dict[int, Commit] = {}
+    findings: list[Finding] = []
+    for key, blocks in _commit_keys(backend, teacher, view):
+        try:
+            for commit in _read_commits(backend.get(key, LARGEST_DOCUMENT) or b"", key):
+                _check_commit(teacher, commit, view, blocks, key)
+                if commit.block not in commits or commit.repair > commits[commit.block].repair:
+                    commits[commit.block] = commit
+        except DamageError as error:
+            lost = tuple(teacher.block(view, block) for block in blocks)
+            findings.append(Finding("commit", key, str(error), lost))
+    return commits, findings
+
+
+def _commit_keys(backend: Backend, teacher: _Teacher, view: int) -> Iterator[tuple[str, Sequence[int]]]:
+    """The commit records of a view and the blocks that each is of: one for all or one each, then those of repairs."""
+    folder, every = teacher.commits, range(teacher.record.blocks)
+    if backend.size(f"{folder}/{view}.json") is not None:
+        yield f"{folder}/{view}.json", every
+    else:
+        present = backend.names(f"{folder}/{view}")
+        yield from ((f"{folder}/{view}/{block}.json", [block]) for block in every if f"{block}.json" in present)
+    for name in sorted(backend.names(f"{folder}/repairs")):
+        parts = name.split(".")
+        if parts[0] == str(view) and len(parts) == 4 and parts[1].isdecimal() and int(parts[1]) in every:
+            yield f"{folder}/repairs/{name}", [int(parts[1])]
+
+
+def _read_commits(data: bytes, key: str) -> tuple[Commit, ...]:
+    """The commits of a record: of a block or of a whole view."""
+    record = unpack(data, key)
+    folded = isinstance(record, dict) and "blocks" in record
+    return parse(tuple[Commit, ...], record["blocks"] if folded else [record], key)
+
+
+def _check_commit(teacher: _Teacher, commit: Commit, view: int, blocks: Sequence[int], key: str) -> None:
+    """Refuse a commit that is not of the block whose place it has."""
+    rows = teacher.rows(commit.block)
+    if commit.view != view or commit.block not in blocks or (commit.start, commit.stop) != (rows.start, rows.stop):
+        raise DamageError(f"{key} is damaged: it is of {teacher.block(commit.view, commit.block)}")
+    if set(commit.arrays) != set(teacher.record.arrays):
+        raise DamageError(f"{key} is damaged: it commits {', '.join(commit.arrays) or 'no arrays'}")
+
+
+def _shard(backend: Backend, teacher: _Teacher, commit: Commit, array: str, *, decode: bool) -> Finding | int:
+    """The bytes of a block's shard in one array, or what is wrong with it."""
+    spec, digest = teacher.record.arrays[array], commit.arrays[array]
+    key, name = f"{teacher.path}/{spec.key(commit.view, commit.block)}", teacher.block(commit.view, commit.block)
+    problem = _shard_problem(backend, key, digest)
+    if not problem and decode:
+        problem = _values_problem(backend.get(key) or b"", spec, commit.stop - commit.start, digest)
+    if not problem:
+        return digest.bytes
+    return Finding("block", key, f"rows {commit.start}..{commit.stop - 1}: its {array} shard {problem}", (name,))
+
+
+def _values_problem(data: bytes, spec: ArraySpec, rows: int, digest: ArrayDigest) -> str:
+    """What is wrong with the values of a shard, nothing where they are those that were committed."""
+    try:
+        values = schema.shard_to_values(data, spec, rows)
+    except (DamageError, ValueError, RuntimeError, TypeError) as error:  # what zarr and its codecs raise
+        return f"cannot be decoded ({error})"
+    same = sha256(np.ascontiguousarray(values).data) == digest.values_sha256
+    return "" if same else "decodes to other values than were committed"
+
+
+def _shard_problem(backend: Backend, key: str, digest: ArrayDigest) -> str:
+    """What is wrong with the bytes of a shard, nothing where they are those that were committed."""
+    size = backend.size(key)
+    if size is None:
+        return "is missing"
+    if size != digest.bytes:  # nothing longer than it should be is read at all
+        return f"has {size} bytes, committed were {digest.bytes}"
+    return "" if sha256(backend.get(key) or b"") == digest.sha256 else "has other bytes than were committed"

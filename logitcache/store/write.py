@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,15 @@ from logitcache.records import BlockId, rows_of_block, sha256
 from logitcache.store import schema
 from logitcache.store.backend import Backend, open_backend
 from logitcache.store.commits import ArrayDigest, Commit, Commits
-from logitcache.store.encodings import decode, encode, kl_bound
-from logitcache.store.fidelity import TAUS, Fidelity, measure
+from logitcache.store.encodings import TAUS, Encoded, TopKCodec, make_codec
+from logitcache.store.encodings.codec import Logits
+from logitcache.store.encodings.topk import TopK
+from logitcache.store.features import check_values, keeps_step, measured, with_features
 from logitcache.store.identity import SplitRecord, StoreRecord, TeacherRecord, teacher_path
 from logitcache.store.settle import Objects, settle
+from logitcache.store.wholes import stored_transform
 
-__all__ = ["SplitContent", "TeacherContent", "TeacherWriter", "create_store"]
-
-FloatArray = npt.NDArray[np.float32]
+__all__ = ["SplitContent", "TeacherContent", "TeacherWriter", "create_store", "store_objects"]
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,16 @@ class SplitContent:
 
 @dataclass(frozen=True)
 class TeacherContent:
-    """A teacher to be created in a split, with the weight and bias of its classifier where they are kept."""
+    """A teacher to be created in a split, with its arrays that are not cut in blocks.
+
+    ``wholes`` are the transform of a spectral encoding (``basis``, ``mean``, ``spread``), as
+    :func:`logitcache.store.choose_encoding` returns it, and ``classifier_weight``, ``classifier_bias`` where they are
+    kept.
+    """
 
     split: str
     record: TeacherRecord
-    classifier: Mapping[str, FloatArray]
+    wholes: Mapping[str, npt.NDArray[Any]]
 
 
 def create_store(
@@ -53,21 +59,31 @@ def create_store(
         InputError: a split's labels do not match its samples.
     """
     backend = open_backend(url)
+    settle(backend, store_objects(store, splits, teachers))
+    index = {split.record.name: split.index for split in splits}
+    return [TeacherWriter(backend, t.split, t.record, index[t.split]) for t in teachers]
+
+
+def store_objects(
+    store: StoreRecord, splits: Sequence[SplitContent], teachers: Sequence[TeacherContent]
+) -> list[Objects]:
+    """All objects of a store that do not belong to a block: a group for each split and each teacher.
+
+    Raises:
+        InputError: a split's labels do not match its samples.
+    """
     root = store.objects()
     groups = [
         Objects({**root, **split.record.objects(split.labels, split.index)}, f"{split.record.name}/labels")
         for split in splits
     ]
-    groups += [
+    return groups + [
         Objects(
-            teacher.record.objects(teacher.split, teacher.classifier),
-            f"{teacher_path(teacher.split, teacher.record.name)}/logits",
+            teacher.record.objects(teacher.split, teacher.wholes),
+            f"{teacher_path(teacher.split, teacher.record.name)}/{teacher.record.encoding.primary}",
         )
         for teacher in teachers
     ]
-    settle(backend, groups)
-    index = {split.record.name: split.index for split in splits}
-    return [TeacherWriter(backend, t.split, t.record, index[t.split]) for t in teachers]
 
 
 class TeacherWriter:
@@ -77,12 +93,15 @@ class TeacherWriter:
         self.split, self.record = split, record
         self._backend, self._index = backend, index
         self._path = teacher_path(split, record.name)
-        self._commits = Commits(backend, self._path, record.views, record.logits.blocks)
+        self._commits = Commits(backend, f"{self._path}/{record.encoding.primary}", record.views, record.blocks)
+        # What another writer's calibration put there counts, to the last bit, not what ours came to.
+        transform = stored_transform(backend, self._path, record.encoding)
+        self._codec = make_codec(record.encoding, record.classes, transform)
 
     @property
     def blocks(self) -> int:
         """Blocks of all views."""
-        return self.record.views * self.record.logits.blocks
+        return self.record.views * self.record.blocks
 
     def pending(self) -> list[tuple[int, int]]:
         """(view, block) of the blocks that are not committed yet, in order."""
@@ -92,69 +111,143 @@ class TeacherWriter:
         """The rows of a block."""
         return rows_of_block(block, self.record.block_rows, self.record.samples)
 
-    def write(self, view: int, block: int, logits: FloatArray, features: FloatArray | None = None) -> None:
+    def write(self, view: int, block: int, logits: Logits | TopK, features: Logits | None = None) -> None:
         """Encode, measure and store one block, then commit it.
 
         Args:
             view: the view's index, 0 for the clean one.
             block: the block's index in the view.
-            logits: float32 (rows, classes).
+            logits: float32 (rows, classes), an array or a tensor on any device; or the rows' largest entries, where
+                the encoding is ``topk``.
             features: float32 (rows, features), when the teacher's record has features.
 
         Raises:
             InputError: a shape is wrong, or a number is not finite or does not fit the encoding.
             CheckError: an uncommitted shard is in the way that is damaged or breaks the bound for these logits.
         """
-        rows = self.rows(block)
-        values = self._encode(logits, features, rows)
-        shards = {name: self._put(view, block, name, array) for name, array in values.items()}
-        fidelity = measure(logits, decode(shards["logits"].values, self.record.encoding), self.record.taus or TAUS)
+        encoded = self._encode(logits, features, self.rows(block))
+        shards = {name: self._put(view, block, name, array) for name, array in encoded.values.items()}
         if any(shard.adopted for shard in shards.values()):
-            self._check_adopted(view, block, fidelity)
-        digests = {name: shard.digest() for name, shard in shards.items()}
-        self._commits.add(Commit(view, block, rows.start, rows.stop, digests, fidelity))
+            encoded = self._adopt(view, block, shards, encoded, (logits, features if self.record.features else None))
+        self._commits.add(self._commit(view, block, shards, encoded))
+
+    def rewrite(self, view: int, block: int, logits: Logits | TopK, features: Logits | None = None) -> bool:
+        """Write a committed block anew, in place of what is damaged; arguments and errors as in :meth:`write`.
+
+        Returns:
+            Whether the very bytes were restored; otherwise a superseding commit says what is there now.
+        """
+        encoded = self._encode(logits, features, self.rows(block))
+        known = self._commits.read(view)[block]
+        spec = self.record.arrays
+        shards = {
+            name: _Shard(schema.values_to_shard(values, spec[name]), values, adopted=False)
+            for name, values in encoded.values.items()
+        }
+        same = {name: shard.digest() for name, shard in shards.items()} == dict(known.arrays)
+        if not same:
+            commit = self._commit(view, block, shards, encoded)
+            self._commits.supersede(replace(commit, repair=known.repair + 1))
+        for name, shard in shards.items():
+            self._backend.replace(f"{self._path}/{spec[name].key(view, block)}", shard.data)
+        return same
+
+    def copy(self, commit: Commit, shards: Mapping[str, bytes]) -> None:
+        """Store a block as another store has it: its shards' bytes by array, compared with its commit by the caller.
+
+        Raises:
+            CheckError: an uncommitted shard of other bytes is in the way.
+        """
+        for name, data in shards.items():
+            key = f"{self._path}/{self.record.arrays[name].key(commit.view, commit.block)}"
+            if not self._backend.put(key, data) and self._backend.get(key) != data:
+                raise self._in_the_way(commit.view, commit.block, name, "an uncommitted shard of other bytes")
+        self._commits.add(replace(commit, repair=0))
+
+    def forget(self, view: int, block: int) -> None:
+        """Drop the commit of a block whose record is damaged, so that it is pending again."""
+        self._commits.forget(view, block)
+
+    def discard(self, view: int, block: int) -> None:
+        """Remove the shards of a block that is not committed."""
+        for spec in self.record.arrays.values():
+            self._backend.delete(f"{self._path}/{spec.key(view, block)}")
 
     def finish(self) -> None:
         """Fold the commits of finished views and tidy up; call it when no more blocks come."""
         self._commits.fold()
         self._backend.sweep()
 
-    def _encode(self, logits: FloatArray, features: FloatArray | None, rows: range) -> dict[str, npt.NDArray[Any]]:
+    def _commit(self, view: int, block: int, shards: Mapping[str, _Shard], encoded: Encoded) -> Commit:
+        """What is recorded of a block."""
+        rows = self.rows(block)
+        digests = {name: shard.digest() for name, shard in shards.items()}
+        return Commit(view, block, rows.start, rows.stop, digests, encoded.fidelity)
+
+    def _encode(self, logits: Logits | TopK, features: Logits | None, rows: range) -> Encoded:
         """What each array stores for a block."""
         index = self._index[rows.start : rows.stop]
-        _check(logits, (len(rows), self.record.classes), "logits", index)
-        values: dict[str, npt.NDArray[Any]] = {"logits": encode(logits, self.record.encoding, index)}
-        if self.record.features:
-            if features is None:
-                raise InputError(f"teacher {self.record.name!r} stores features, but the block came without")
-            _check(features, (len(rows), self.record.features), "features", index)
-            values["features"] = _half(features, index)
-        return values
+        if isinstance(logits, TopK):
+            encoded = self._encode_entries(logits, rows)
+        else:
+            check_values(logits, (len(rows), self.record.classes), "logits", index)
+            encoded = self._codec.encode(logits, index, self.record.taus or TAUS)
+        if not self.record.features:
+            return encoded
+        if features is None:
+            raise InputError(f"teacher {self.record.name!r} stores features, but the block came without")
+        check_values(features, (len(rows), self.record.features), "features", index)
+        return with_features(encoded, features, self.record.feature_step, index)
+
+    def _encode_entries(self, entries: TopK, rows: range) -> Encoded:
+        """The same for rows of which only the largest entries are known."""
+        if not isinstance(self._codec, TopKCodec):
+            kind = self.record.encoding.kind
+            raise InputError(f"only the largest entries of each row came; the encoding must be topk, not {kind}")
+        if len(entries.classes) != len(rows):
+            raise InputError(f"entries of {len(entries.classes)} rows came for a block of {len(rows)}")
+        return self._codec.encode_entries(entries)
 
     def _put(self, view: int, block: int, name: str, values: npt.NDArray[Any]) -> _Shard:
         """Store a block's shard of one array, or adopt the uncommitted one that stands there."""
-        spec, key = self.record.arrays[name], f"{self._path}/{schema.shard_key(name, view, block)}"
-        data = schema.values_to_shard(values, spec)
+        spec = self.record.arrays[name]
+        key, data = f"{self._path}/{spec.key(view, block)}", schema.values_to_shard(values, spec)
         if self._backend.put(key, data):
             return _Shard(data, values, adopted=False)
         stored = self._backend.get(key) or b""
         if stored == data:
             return _Shard(data, values, adopted=False)
         try:
-            return _Shard(stored, schema.shard_to_values(stored, spec, len(values)), adopted=True)
+            return _Shard(stored, schema.shard_to_values(stored, spec, values.shape[spec.axis - 1]), adopted=True)
         except ValueError as error:  # what zarr and its codecs raise
             raise self._in_the_way(view, block, name, f"a damaged uncommitted shard ({error})") from error
 
-    def _check_adopted(self, view: int, block: int, fidelity: Fidelity) -> None:
-        """Refuse foreign bytes that do not keep the store's promise for these logits."""
-        encoding, error = self.record.encoding, fidelity.largest_range
-        if not kl_bound(error, encoding.tau_min) <= encoding.max_kl:  # NaN is refused too
-            why = f"an uncommitted shard of other values (error range {error:.3g}, from another device or software?)"
-            raise self._in_the_way(view, block, "logits", why)
+    def _adopt(
+        self, view: int, block: int, shards: Mapping[str, _Shard], encoded: Encoded, given: tuple[Any, Any]
+    ) -> Encoded:
+        """What foreign bytes hold: the same values, or others that keep the store's promises for what was given."""
+        values, (logits, features) = {name: shard.values for name, shard in shards.items()}, given
+        other = [name for name, array in values.items() if not _equal(array, encoded.values[name])]
+        if not other:
+            return encoded
+        promised = not isinstance(logits, TopK) and self._codec.encoding.bound(self._codec.encoding.tau_min) is not None
+        if not promised or not self._codec.keeps_promise(logits, values):
+            width = f"error range {self._codec.measure(logits, values).largest_range:.3g}, " if promised else ""
+            why = f"an uncommitted shard of other values ({width}from another device or software?)"
+            raise self._in_the_way(view, block, other[0], why)
+        if "features" in other and not keeps_step(values["features"], features, self.record.feature_step):
+            raise self._in_the_way(view, block, "features", "an uncommitted shard of other features")
+        fidelity = self._codec.measure(logits, values, self.record.taus or TAUS)
+        if encoded.fidelity is not None:
+            checked = max(fidelity.kl_checked, encoded.fidelity.kl_checked)
+            refined = int((values["level"] > 0).sum()) if "level" in values else 0
+            fidelity = replace(fidelity, kl_checked=checked, refined=refined)
+        adopted = Encoded(values, fidelity)
+        return adopted if features is None else measured(adopted, features, self.record.feature_step)
 
     def _in_the_way(self, view: int, block: int, name: str, what: str) -> CheckError:
         block_name = BlockId(self.record.name, self.split, view, block)
-        key = f"{self._path}/{schema.shard_key(name, view, block)}"
+        key = f"{self._path}/{self.record.arrays[name].key(view, block)}"
         return CheckError(f"{block_name}: {what} is in the way; delete {key} and run again")
 
 
@@ -171,26 +264,6 @@ class _Shard:
         return ArrayDigest(len(self.data), sha256(self.data), sha256(np.ascontiguousarray(self.values).data))
 
 
-def _half(features: FloatArray, index: npt.NDArray[np.int64]) -> npt.NDArray[np.float16]:
-    """Finite features as float16; refuses those beyond its range, by the sample's index."""
-    with np.errstate(over="ignore"):
-        values = features.astype(np.float16)
-    rows = np.flatnonzero(np.isinf(values).any(axis=1))
-    if rows.size:
-        sample, largest = int(index[rows[0]]), float(np.abs(features[rows[0]]).max())
-        raise InputError(
-            f"a feature of sample {sample} is {largest:.4g}, beyond float16's 65504; set cache.features = false"
-        )
-    return values
-
-
-def _check(values: FloatArray, shape: tuple[int, int], what: str, index: npt.NDArray[np.int64]) -> None:
-    """Refuse values of another shape, and values that are not finite, by the sample's index."""
-    if values.shape != shape:
-        raise InputError(f"{what} of a block have shape {values.shape}; expected {shape}")
-    finite = np.isfinite(values).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
-        raise InputError(
-            f"{what} of sample {int(index[row])} are not finite: {values[row][~np.isfinite(values[row])][:3]}"
-        )
+def _equal(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> bool:
+    """Whether two arrays hold the same values; what is missing equals what is missing."""
+    return np.array_equal(left, right, equal_nan=left.dtype.kind == "f")

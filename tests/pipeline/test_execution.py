@@ -139,12 +139,12 @@ def test_a_teacher_that_diverges_is_said_and_leaves_no_checkpoint(fresh):
 def test_an_interrupted_cache_goes_on_and_ends_in_the_same_store(fresh, finished_run, monkeypatch):
     written = 0
 
-    def dies_in_the_seventh_block(writer, view, block, copy, encode=stage_one.run_cache.__globals__["_encode"]):
+    def dies_in_the_seventh_block(writer, output, encode=stage_one.run_cache.__globals__["_encode"]):
         nonlocal written
         written += 1
         if written == 7:
             raise KeyboardInterrupt
-        encode(writer, view, block, copy)
+        encode(writer, output)
 
     with monkeypatch.context() as patch:
         patch.setattr("logitcache.caching._encode", dies_in_the_seventh_block)

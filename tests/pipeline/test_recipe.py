@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from logitcache.errors import InputError, RecipeError
 from logitcache.pipeline import crosschecks, shipped
 from logitcache.pipeline.recipe import copy_recipe, read_recipe, shipped_recipes
-from logitcache.store.encodings import EncodingOptions
 
 GOOD = """
 [data]
@@ -127,7 +126,18 @@ ONE_FAULT = [
     ("max_kl = 1e-3", "max_kl = 0", "cache.encoding.max_kl = 0: must be greater than 0"),
     ("max_kl = 1e-3", "max_kl = inf", "cache.encoding.max_kl = inf: must be a finite number"),
     ("max_kl = 1e-3", "tau_min = nan", "cache.encoding.tau_min = nan: must be a finite number"),
-    ('kind = "uniform"', 'kind = "unifrom"', "must be one of 'uniform', 'lossless'; did you mean 'uniform'?"),
+    (
+        'kind = "uniform"',
+        'kind = "unifrom"',
+        "must be one of 'auto', 'uniform', 'spectral', 'lossless', 'topk'; did you mean 'uniform'?",
+    ),
+    ('kind = "uniform"', "head = 4", "head is for spectral; auto has none"),
+    ('kind = "uniform"', "step = 1\nbytes_per_row = 9", "step is for uniform and spectral; auto has none"),
+    (
+        'kind = "uniform"',
+        'kind = "topk"',
+        "students.1.objectives.0.loss = \"mse\": needs every logit, and cache.encoding.kind = 'topk' keeps the largest",
+    ),
     ('"ce", ', '"cee", ', "students.0.objectives.0 = \"cee\": must be one of 'ce', 'kl', 'mse'; did you mean 'ce'?"),
     ("tau = [1, 4]", "tau = [1, -4]", "students.0.objectives.1.tau.1 = -4: must be greater than 0"),
     ("tau = [1, 4]", "tau = 0", "students.0.objectives.1.tau = 0: must be greater than 0"),
@@ -211,13 +221,33 @@ def test_a_kl_needs_a_teacher_in_the_recipe(write):
     ]
 
 
-def test_a_tau_below_tau_min_is_a_fault_where_nothing_is_proved_there(write, monkeypatch):
-    path = write(GOOD.replace("max_kl = 1e-3", "max_kl = 1e-3\ntau_min = 2"))
-    read_recipe(path)  # the uniform encoding proves a bound at every tau
-    monkeypatch.setattr(EncodingOptions, "proves", lambda self, tau: tau >= self.tau_min)
-    assert faults_of(path) == [
-        "students.0.objectives.1.tau = 1: must be at least cache.encoding.tau_min = 2: uniform proves no bound below"
-    ]
+@pytest.mark.parametrize(
+    ("encoding", "faulty"),
+    [
+        ('kind = "uniform"', False),
+        ('kind = "lossless"', False),
+        ('kind = "auto"', True),
+        ('kind = "spectral"', True),
+        ("bytes_per_row = 40", True),
+        ('kind = "spectral"\nstep = 2', False),  # nothing is promised at any tau
+    ],
+)
+def test_a_tau_below_tau_min_is_a_fault_where_nothing_is_proved_there(write, encoding, faulty):
+    path = write(GOOD.replace('kind = "uniform"\nmax_kl = 1e-3', f"{encoding}\ntau_min = 2"))
+    kind = "spectral" if "spectral" in encoding else "auto"
+    said = (
+        f"students.0.objectives.1.tau = 1: must be at least cache.encoding.tau_min = 2: {kind} proves no bound below; "
+        "lower tau_min, or set kind = 'uniform'"
+    )
+    if faulty:
+        assert faults_of(path) == [said]
+    else:
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("encoding", ['kind = "auto"', 'kind = "spectral"', 'kind = "uniform"'])
+def test_losses_of_whole_logits_are_served_by_all_but_topk(write, encoding):
+    read_recipe(write(GOOD.replace('kind = "uniform"', encoding)))
 
 
 def test_the_same_fault_of_two_objectives_is_told_once(write):

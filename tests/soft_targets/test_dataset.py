@@ -9,7 +9,7 @@ import torch
 from builders import Plan, make_split
 from torch.utils.data import DataLoader
 
-from logitcache.errors import InputError, MismatchError, MissingError
+from logitcache.errors import InputError, MismatchError, MissingError, UnknownOriginWarning
 from logitcache.soft_targets import CachedDataset, open_store
 from logitcache.store import UNKNOWN
 from logitcache.views import Renderer, ViewOptions, view_policy
@@ -113,4 +113,5 @@ def test_imported_logits_are_accepted_by_their_count(tmp_path, unsynced):
     plan = replace(PLAN, fingerprint=UNKNOWN, policy=(("kind", UNKNOWN),))
     plan.write(tmp_path / "store")
     soft = open_store(tmp_path / "store").soft_targets()
-    assert len(CachedDataset(SPLIT, soft, VIEWS)) == 30
+    with pytest.warns(UnknownOriginWarning, match="of which samples and views its logits are is not known"):
+        assert len(CachedDataset(SPLIT, soft, VIEWS)) == 30

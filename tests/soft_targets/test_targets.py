@@ -13,7 +13,6 @@ from builders import Plan
 
 from logitcache.errors import DamageError, InputError, MissingError
 from logitcache.soft_targets import CombineOptions, open_store
-from logitcache.soft_targets.resident import view_bytes
 from logitcache.store import EncodingOptions, LogitsReader
 
 PLAN = Plan(views=3, samples=50, classes=6, block_rows=8)
@@ -47,13 +46,13 @@ def decoded(store, teacher="big"):
 def reads(monkeypatch):
     """Counts how often each (view, block) is decoded."""
     counted = Counter()
-    real = LogitsReader.codes
+    real = LogitsReader.values
 
-    def codes(self, view, block):
+    def values(self, view, block):
         counted[view, block] += 1
         return real(self, view, block)
 
-    monkeypatch.setattr(LogitsReader, "codes", codes)
+    monkeypatch.setattr(LogitsReader, "values", values)
     return counted
 
 
@@ -172,8 +171,8 @@ def test_where_a_view_fits_the_order_is_a_plain_shuffle(store):
 
 
 def test_memory_counts_codes(store):
-    assert view_bytes(store.logits("big")) == VIEW_BYTES
-    assert view_bytes(store.logits("small")) == 2 * VIEW_BYTES
+    sizes = [reader.samples * reader.codec.row_bytes for reader in map(store.logits, ("big", "small"))]
+    assert sizes == [VIEW_BYTES, 2 * VIEW_BYTES]
 
 
 @pytest.mark.parametrize(

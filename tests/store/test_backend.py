@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
 import pytest
 from builders import tree
 
-from logitcache.errors import InputError
-from logitcache.store.backend import LocalBackend, open_backend
+from logitcache.errors import DamageError, InputError
+from logitcache.store.backend import LocalBackend, is_key, open_backend
 
 
 @pytest.fixture(params=["nameless", "no O_TMPFILE", "refused O_TMPFILE"])
@@ -182,3 +183,106 @@ def test_delete_removes_the_folder_it_emptied(backend):
 def test_addresses_of_object_stores_are_refused():
     with pytest.raises(InputError, match="s3://bucket/store is not a local path"):
         open_backend("s3://bucket/store")
+
+
+OUTSIDE = ["", "/etc/passwd", "..", "../x", "a/../../x", "a//b", "a/", "/", "./a", "a/.", "a\0b", "a\\b", "a\ud800"]
+
+
+@pytest.mark.parametrize("key", [*OUTSIDE, "x" * 256, "/".join(["x"] * 600)])
+def test_no_key_leaves_the_store(backend, key):
+    assert not is_key(key)
+    backend.put("a/b", b"one")
+    (backend.root.parent / "x").write_bytes(b"secret")
+    uses = [backend.get, backend.size, backend.delete, lambda k: backend.put(k, b""), lambda k: backend.replace(k, b"")]
+    for use in uses if key == "" else [*uses, backend.names]:
+        with pytest.raises(DamageError, match="leaves the store"):
+            use(key)
+    assert files(backend) == ["a/b"]
+    assert (backend.root.parent / "x").read_bytes() == b"secret"
+
+
+@pytest.mark.parametrize("key", ["a", "a/b", "train/teachers/big/logits/c/0/0/0", ".a", "a..b", "ä", "x" * 255])
+def test_plain_names_are_keys(backend, key):
+    assert is_key(key)
+    assert backend.put(key, b"one")
+    assert backend.get(key) == b"one"
+
+
+def test_links_that_lead_out_are_refused_and_those_inside_are_followed(backend):
+    backend.put("a/b", b"one")
+    (backend.root.parent / "x").write_bytes(b"secret")
+    (backend.root / "file").symlink_to("../x")
+    (backend.root / "folder").symlink_to("..")
+    (backend.root / "inside").symlink_to("a")
+    for key in ("file", "folder/x"):
+        for use in (backend.get, backend.size, lambda k: backend.replace(k, b"")):
+            with pytest.raises(DamageError, match="leaves the store"):
+                use(key)
+    assert backend.get("inside/b") == b"one"
+    assert (backend.root.parent / "x").read_bytes() == b"secret"
+
+
+def test_the_store_itself_may_be_a_link(backend):
+    backend.put("a/b", b"one")
+    link = backend.root.parent / "link"
+    link.symlink_to("store")
+    assert LocalBackend(link).get("a/b") == b"one"
+    (backend.root / "inside").symlink_to("a")
+    assert LocalBackend(link).get("inside/b") == b"one"
+
+
+def test_what_is_no_file_is_no_object(backend, monkeypatch):
+    """Reading a pipe would wait for ever."""
+    backend.put("a/b", b"one")
+    os.mkfifo(backend.root / "pipe")
+    (backend.root / "broken").symlink_to("nothing")
+    (backend.root / "circle").symlink_to("circle")
+    monkeypatch.chdir(backend.root)  # the names of sockets are short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        assert [backend.get(key) for key in ("pipe", "broken", "circle", "socket", "a")] == [None] * 5
+    assert (backend.size("circle"), backend.names("circle")) == (None, set())
+
+
+def test_objects_beyond_the_limit_are_not_read(backend, monkeypatch):
+    backend.put("a/b", b"0123456789")
+    assert backend.get("a/b", 10) == b"0123456789"
+    monkeypatch.setattr(os, "fdopen", lambda *_: pytest.fail("it was read"))
+    with pytest.raises(DamageError, match="a/b is damaged: it has 10 bytes, at most 9 are allowed"):
+        backend.get("a/b", 9)
+
+
+def test_names_that_are_no_keys_are_not_listed(backend):
+    backend.put("a/b", b"one")
+    for name in (b"\xff", b"back\\slash"):
+        (backend.root / "a" / os.fsdecode(name)).write_bytes(b"")
+    assert backend.names("a") == {"b"}
+
+
+def test_replacing_is_whole_and_leaves_nothing_aside(backend):
+    backend.put("a/key", b"first")
+    backend.replace("a/key", b"second")
+    backend.replace("a/new/key", b"third")
+    assert (backend.get("a/key"), backend.get("a/new/key")) == (b"second", b"third")
+    assert files(backend) == ["a/key", "a/new/key"]
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace"])
+def test_a_replacement_that_fails_leaves_what_was_there(backend, monkeypatch, call):
+    backend.put("a/key", b"first")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
+        with pytest.raises(OSError, match="No space"):
+            backend.replace("a/key", b"second")
+    assert backend.get("a/key") == b"first"
+    assert files(backend) == ["a/key"]
+
+
+def test_a_replacement_is_synced_before_it_has_the_name_and_its_folder_after(backend, monkeypatch):
+    backend.put("a/key", b"first")
+    calls = []
+    for name in ("fsync", "replace"):
+        real = getattr(os, name)
+        monkeypatch.setattr(os, name, lambda *args, name=name, real=real: (calls.append(name), real(*args))[1])
+    backend.replace("a/key", b"second")
+    assert calls[-3:] == ["fsync", "replace", "fsync"]

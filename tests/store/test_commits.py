@@ -10,7 +10,7 @@ from builders import DyingBackend, KilledError, tree
 from logitcache.errors import DamageError
 from logitcache.store.backend import LocalBackend
 from logitcache.store.commits import ArrayDigest, Commit, Commits
-from logitcache.store.fidelity import Fidelity
+from logitcache.store.encodings import Fidelity
 
 VIEWS, BLOCKS = 2, 3
 
@@ -22,7 +22,7 @@ def commit(view, block):
 
 
 def commits(backend):
-    return Commits(backend, "train/teachers/big", VIEWS, BLOCKS)
+    return Commits(backend, "train/teachers/big/logits", VIEWS, BLOCKS)
 
 
 def filled(path, leave_out=()):

@@ -8,7 +8,11 @@ import pytest
 from builders import Plan, tree
 
 from logitcache.errors import DamageError, InputError, LogitcacheError, MismatchError
+from logitcache.records import sha256
 from logitcache.store import EncodingOptions, open_store
+from logitcache.store.backend import LocalBackend
+from logitcache.store.documents import pack, unpack
+from logitcache.store.settle import check_digests, digest_findings
 
 PLAN = Plan(samples=13, block_rows=8)
 
@@ -93,3 +97,62 @@ def test_what_a_store_does_not_have_is_listed_with_what_it_has(tmp_path, unsynce
 def test_names_are_plain_folders(name):
     with pytest.raises(InputError, match="letters, digits"):
         replace(PLAN, teacher=name).record  # noqa: B018
+
+
+@pytest.fixture
+def labels(tmp_path, unsynced):
+    """A store's folder and the backend on it; its labels are the group whose digests are looked at."""
+    PLAN.write(tmp_path)
+    return tmp_path, LocalBackend(tmp_path)
+
+
+def test_all_objects_that_differ_are_found_and_the_first_is_raised(labels):
+    path, backend = labels
+    assert digest_findings(backend, "train/labels") == []
+    (path / "train/index/c/0").unlink()
+    (path / "zarr.json").write_bytes(b"{}")
+    findings = digest_findings(backend, "train/labels")
+    assert [(finding.kind, finding.key, finding.blocks) for finding in findings] == [
+        ("metadata", "train/index/c/0", ()),
+        ("metadata", "zarr.json", ()),
+    ]
+    assert [str(finding) for finding in findings] == [
+        "train/index/c/0 is missing",
+        "zarr.json is damaged: its bytes are not those that were written",
+    ]
+    with pytest.raises(DamageError, match="train/index/c/0 is missing"):
+        check_digests(backend, "train/labels")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["../secret", "/etc/passwd", "train/../../secret", "train//x", "a\0b", "test/labels/c/0", "train", "x" * 5000],
+)
+def test_digests_name_only_what_is_below_their_own_folder(labels, key):
+    path, backend = labels
+    (path.parent / "secret").write_bytes(b"secret")
+    file = path / "train/labels/digests.json"
+    known = unpack(file.read_bytes(), "it")
+    file.write_bytes(pack({**known, key: sha256(b"secret")}))
+    [finding] = digest_findings(backend, "train/labels")
+    assert finding.key == "train/labels/digests.json"
+    assert "it names" in finding.problem
+    with pytest.raises(DamageError, match="which is not below train"):
+        open_store(path)
+
+
+@pytest.mark.parametrize("record", [[], 3, None, {"zarr.json": 3}, {"zarr.json": None}])
+def test_digests_that_are_none_are_damage(labels, record):
+    path, backend = labels
+    (path / "train/labels/digests.json").write_bytes(pack(record))
+    [finding] = digest_findings(backend, "train/labels")
+    assert finding.problem.startswith("train/labels/digests.json is damaged")
+
+
+@pytest.mark.parametrize("text", [b"{", b"[]", b"3", b"\xff"])
+def test_damaged_metadata_of_an_unfinished_store_stop_a_writer_by_name(tmp_path, unsynced, text):
+    PLAN.write(tmp_path)
+    (tmp_path / "train/zarr.json").write_bytes(text)
+    (tmp_path / "train/labels/digests.json").unlink()
+    with pytest.raises(DamageError, match=r"train/zarr\.json is damaged"):
+        PLAN.writer(tmp_path)
