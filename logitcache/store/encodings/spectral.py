@@ -150,9 +150,9 @@ class Analysis:
         """How many of the components are worth rounding at a step; the others are zero."""
         return int((self.spread * _SILENT > step).sum())
 
-    def components(self, logits: Tensor, count: int) -> Tensor:
-        """The first components of logits (rows, classes): float32 (rows, count)."""
-        return (logits - self.mean) @ self.dual[:count].T
+    def components(self, logits: Tensor, first: int, last: int) -> Tensor:
+        """Components ``first`` to ``last`` of logits (rows, classes): float32 (rows, last - first)."""
+        return (logits - self.mean) @ self.dual[first:last].T
 
 
 def quantise(coefficients: Tensor, step: float) -> Tensor:

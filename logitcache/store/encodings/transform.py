@@ -133,7 +133,8 @@ class _RowCoder:
         self._encoding, self._analysis, self._synthesis, self._logits = encoding, analysis, synthesis, logits
         self.level = torch.zeros(len(logits), dtype=torch.int8, device=logits.device)
         active = analysis.active(encoding.step)
-        self._codes = quantise(analysis.components(logits, active), encoding.step)
+        self._components = analysis.components(logits, 0, active)
+        self._codes = quantise(self._components, encoding.step)
         self._head = head_of(logits, encoding.head, encoding.head_step) if encoding.head else None
 
     def refine(self, rows: Tensor, index: Index) -> None:
@@ -150,8 +151,9 @@ class _RowCoder:
         active = self._analysis.active(self._encoding.step * 0.5**deepest)
         self._codes = torch.nn.functional.pad(self._codes, (0, active - self._codes.shape[1]))
         some, level = self._logits[rows], self.level[rows]
-        scaled = torch.ldexp(self._analysis.components(some, active), level[:, None].int())
-        self._codes[rows] = quantise(scaled, self._encoding.step)
+        known = self._components[rows]
+        components = torch.cat([known, self._analysis.components(some, known.shape[1], active)], dim=1)
+        self._codes[rows] = quantise(torch.ldexp(components, level[:, None].int()), self._encoding.step)
         if self._head is not None:
             finer = head_of(some, self._encoding.head, self._encoding.head_step, level)
             self._head.classes[rows], self._head.codes[rows] = finer.classes, finer.codes

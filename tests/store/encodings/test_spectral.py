@@ -119,7 +119,7 @@ def test_decoded_logits_are_off_by_what_rounding_gives(step, level):
     assert len(exact.spread) == 40
     finer = step * 0.5**level
     for basis, half in ((exact, 0.5), (Basis.from_arrays(exact.arrays(step)), 0.7)):
-        components = Analysis.of(basis).components(logits, 40)
+        components = Analysis.of(basis).components(logits, 0, 40)
         codes = quantise(components, finer)
         levels = torch.full((300,), level, dtype=torch.int8)
         error = Synthesis.of(basis, encoding(step)).logits(codes, levels) - logits
@@ -131,7 +131,7 @@ def test_rows_without_a_level_are_those_at_level_zero():
     logits = torch.from_numpy(realistic(50, 40))
     basis = eigenbasis(logits)
     synthesis = Synthesis.of(basis, encoding(0.5))
-    codes = quantise(Analysis.of(basis).components(logits, 17), 0.5)
+    codes = quantise(Analysis.of(basis).components(logits, 0, 17), 0.5)
     zero = torch.zeros(50, dtype=torch.int8)
     assert torch.equal(synthesis.logits(codes, None), synthesis.logits(codes, zero))
     for dtype in (torch.int16, torch.int32):
@@ -141,7 +141,7 @@ def test_rows_without_a_level_are_those_at_level_zero():
 def test_bf16_is_what_it_says_and_no_more():
     logits = torch.from_numpy(realistic(100, 40))
     basis = eigenbasis(logits)
-    codes = quantise(Analysis.of(basis).components(logits, 40), 0.25)
+    codes = quantise(Analysis.of(basis).components(logits, 0, 40), 0.25)
     exact, short = (Synthesis.of(basis, encoding(0.25, p)).logits(codes, None) for p in ("float32", "bf16"))
     assert short.dtype == torch.float32
     off = (short - exact).abs().max() / exact.abs().max()
