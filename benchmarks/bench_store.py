@@ -82,7 +82,7 @@ class Bench:
 
     def encode(self, folder: Path) -> Iterator[Figure]:
         """Encoding with the check."""
-        logits = self.logits if self.quick else tiled(self.logits, 4)
+        logits = self.logits if self.quick else tiled(self.logits, 8)
         yield from encoding(logits, folder, 1 if self.quick else 3)
 
     def flips(self, folder: Path) -> Iterator[Figure]:

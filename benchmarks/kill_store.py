@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import signal
@@ -221,7 +222,8 @@ def loose_shards(store: Path) -> int:
 
 def count_files(store: Path) -> int:
     """How many files there are; they come and go meanwhile."""
-    return sum(1 for path in store.rglob("*") if path.suffix or path.parent.name.isdecimal())
+    folders = os.walk(store)  # unlike rglob, it passes over folders that vanish meanwhile
+    return sum(1 for folder, _, names in folders for name in names if "." in name or folder[-1].isdecimal())
 
 
 if __name__ == "__main__":

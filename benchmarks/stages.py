@@ -13,7 +13,7 @@ from logitcache.cache_job import CacheJob
 from logitcache.caching import run_cache
 from logitcache.pipeline.context import RunContext
 from logitcache.pipeline.timing import TimingOptions, measure_epochs
-from logitcache.store.schema import block_shape
+from logitcache.store.layout import block_shape
 from logitcache.student.training import TrainingOptions
 from logitcache.teacher import Teacher, load_teacher
 from logitcache.views import Renderer

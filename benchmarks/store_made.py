@@ -28,9 +28,9 @@ from logitcache.store import (
     create_store,
     open_store,
 )
-from logitcache.store.calibration import sample_rows
+from logitcache.store.choices import sample_rows
 from logitcache.store.encodings import TAUS
-from logitcache.store.schema import block_shape
+from logitcache.store.layout import block_shape
 from logitcache.threads import cores, single_threaded_pool
 from logitcache.transfer.blocks import write_blocks
 

@@ -139,7 +139,7 @@ def encoding(logits: Logits, folder: Path, rounds: int) -> Iterator[Figure]:
     for max_kl in BOUNDS:
         options = EncodingOptions(max_kl=max_kl)
         made = [make_store(folder / f"encoded_{max_kl:g}_{turn}.zarr", logits, options) for turn in range(rounds)]
-        rate = len(logits) / min(each.writing for each in made)
+        rate = len(logits) / statistics.median(each.writing for each in made)
         choosing = statistics.median(each.choosing for each in made)
         kind = open_store(made[0].path).logits(TEACHER).encoding
         name = f"{kind.kind}, step {kind.step:g}" + (f", head {kind.head}" if kind.head else "")

@@ -27,7 +27,7 @@ from store_made import new_writer
 
 from logitcache.keyed import choose
 from logitcache.store import EncodingOptions, Sample, choose_encoding, describe
-from logitcache.store.calibration import sample_rows
+from logitcache.store.choices import sample_rows
 from logitcache.transfer.blocks import write_blocks
 
 __all__ = ["encode", "features_and_head", "make"]

@@ -14,7 +14,7 @@ from logitcache.errors import InputError, MismatchError
 from logitcache.matching import check_split
 from logitcache.records import Options
 from logitcache.store import Encoding, EncodingOptions, TeacherRecord, answers, open_store, resolve
-from logitcache.store.schema import block_shape
+from logitcache.store.layout import block_shape
 from logitcache.teacher_options import InferenceOptions, TeacherOptions
 from logitcache.views import ViewOptions
 

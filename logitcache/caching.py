@@ -30,7 +30,7 @@ from logitcache.store import (
     describe,
 )
 from logitcache.store.encodings import TAUS
-from logitcache.store.schema import block_shape
+from logitcache.store.layout import block_shape
 from logitcache.teacher import Teacher
 from logitcache.teacher_run import BlockOutput, TeacherRun
 from logitcache.threads import single_threaded_pool

@@ -17,7 +17,7 @@ from logitcache.cache_job import split_views
 from logitcache.errors import InputError
 from logitcache.keyed import choose
 from logitcache.store import Choice, Sample, choose_encoding
-from logitcache.store.calibration import sample_rows, stored_choice
+from logitcache.store.choices import sample_rows, stored_choice
 from logitcache.store.features import feature_step
 from logitcache.teacher_run import BlockOutput, TeacherRun
 

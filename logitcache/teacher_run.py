@@ -16,7 +16,7 @@ from torch import Tensor
 from logitcache.cache_job import CacheJob
 from logitcache.records import rows_of_block
 from logitcache.store.encodings.spectral import WIDE
-from logitcache.store.schema import block_shape
+from logitcache.store.layout import block_shape
 from logitcache.teacher import Teacher
 from logitcache.views import Renderer
 

@@ -6,7 +6,8 @@ are intact.
 Nothing here knows teachers, views or students.
 """
 
-from logitcache.store.calibration import Choice, Sample, answers, choose_encoding
+from logitcache.store.calibration import choose_encoding
+from logitcache.store.choices import Choice, Sample, answers
 from logitcache.store.encodings import Encoding, EncodingOptions, describe, resolve
 from logitcache.store.identity import UNKNOWN, SplitRecord, StoreRecord, TeacherRecord
 from logitcache.store.info import store_info

@@ -8,30 +8,24 @@ that is stored is then made of the whole sample.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from logitcache.errors import InputError
-from logitcache.store import schema
-from logitcache.store.backend import open_backend
+from logitcache.store import layout, schema
+from logitcache.store.choices import Choice, Sample
 from logitcache.store.encodings import Basis, Encoding, EncodingOptions, make_codec, resolve, round_step
 from logitcache.store.encodings.certify import MARGIN, coarse_grid, fine_grid
 from logitcache.store.encodings.kl import kl_rows
-from logitcache.store.encodings.spectral import WIDE, eigenbasis
-from logitcache.store.identity import TeacherRecord
-from logitcache.store.read import open_store
+from logitcache.store.encodings.spectral import eigenbasis
 
-__all__ = ["Choice", "Sample", "answers", "choose_encoding", "sample_rows", "stored_choice"]
+__all__ = ["choose_encoding"]
 
-_ROWS_A_CLASS = 5
-_LEAST_ROWS = 4096
 _HEAD = 8
 _HEAD_CLASSES = 64
 """With fewer classes the components hold the top entries well enough, and a head is mostly a copy of them."""
@@ -41,33 +35,6 @@ _PROBE = 64
 _ROUNDS = 12
 _WORTH = 0.85
 """Uniform's bound is proved, holds at every tau, and its rows read fastest: another encoding must save 15 %."""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """Random rows of the clean view: what an encoding is chosen from.
-
-    Attributes:
-        logits: float32 (rows, classes).
-        stored_rows: how many rows the store will have; they share the transform's bytes.
-        features: what the teacher's head is given, float32 (rows, features), where it is known.
-        weight: the head's weight, float32 (classes, features), likewise.
-        index: the samples' indices (rows,), for messages; row numbers without.
-    """
-
-    logits: Tensor
-    stored_rows: int
-    features: Tensor | None = None
-    weight: Tensor | None = None
-    index: npt.NDArray[np.int64] | None = None
-
-
-@dataclass(frozen=True)
-class Choice:
-    """An encoding, and the arrays that it needs beside the blocks."""
-
-    encoding: Encoding
-    wholes: Mapping[str, npt.NDArray[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -88,42 +55,6 @@ class _Candidate:
         encoding = self.encoding
         head = f" head {encoding.head}" if encoding.head else ""
         return f"{encoding.kind} step {encoding.step:.3g}{head} {self.total:.1f}"
-
-
-def stored_choice(
-    url: str | Path, split: str, teacher: str, options: EncodingOptions
-) -> tuple[Choice, TeacherRecord] | None:
-    """What a store has for a teacher already, where that is what these options ask for; else None.
-
-    Raises:
-        DamageError: the store's metadata is not what was written.
-    """
-    if open_backend(url).size("zarr.json") is None:
-        return None
-    store = open_store(url)
-    if split not in store.splits or teacher not in store.teachers(split):
-        return None
-    record = store.logits(teacher, split).record
-    if not answers(record.encoding, options):
-        return None
-    return Choice(record.encoding, store.transform(teacher, split)), record
-
-
-def answers(encoding: Encoding, options: EncodingOptions) -> bool:
-    """Whether a store's encoding is what these options ask for."""
-    if encoding.asked:
-        return dict(encoding.asked) == options.asked()
-    plain = options.bytes_per_row is None and options.kind != "spectral"
-    return plain and encoding == resolve(options)
-
-
-def sample_rows(samples: int, classes: int) -> int:
-    """How many rows an encoding is chosen from: five a class, and no more than there are.
-
-    Of teachers with very many classes the rank is what counts, and the sample is the least one.
-    """
-    wanted = _LEAST_ROWS if classes > WIDE else _ROWS_A_CLASS * classes
-    return min(samples, max(_LEAST_ROWS, wanted))
 
 
 def choose_encoding(options: EncodingOptions, sample: Sample | None = None) -> Choice:
@@ -302,7 +233,7 @@ def _weigh(encoding: Encoding, trial: Sample, basis: Basis | None, rows: int) ->
     arrays = {} if basis is None else basis.arrays(encoding.step)
     count, classes = trial.logits.shape
     encoded = make_codec(encoding, classes, arrays).encode(trial.logits, trial.index)
-    specs = schema.logits_specs(encoding, classes, schema.Cut(1, count, *schema.block_shape(count, classes, count)))
+    specs = layout.logits_specs(encoding, classes, layout.Cut(1, count, *layout.block_shape(count, classes, count)))
     size = sum(len(schema.values_to_shard(encoded.values[name], spec)) for name, spec in specs.items())
     kl = encoded.fidelity.kl_mean[1] if encoded.fidelity is not None else math.inf
     shared = (

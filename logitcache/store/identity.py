@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from logitcache.errors import InputError
-from logitcache.store import schema
+from logitcache.store import layout, schema
 from logitcache.store.documents import check_shape, parse, read_attributes
 from logitcache.store.encodings import Encoding
-from logitcache.store.schema import ArraySpec
+from logitcache.store.layout import ArraySpec
 
 __all__ = [
     "ATTRIBUTE",
@@ -135,10 +135,10 @@ class TeacherRecord:
     @property
     def arrays(self) -> dict[str, ArraySpec]:
         """All arrays that are cut in blocks, by name, the primary one first."""
-        cut = schema.Cut(self.views, self.samples, self.block_rows, self.chunk_rows)
-        arrays = schema.logits_specs(self.encoding, self.classes, cut)
+        cut = layout.Cut(self.views, self.samples, self.block_rows, self.chunk_rows)
+        arrays = layout.logits_specs(self.encoding, self.classes, cut)
         if self.features:
-            arrays["features"] = schema.feature_spec(self.features, self.feature_step, self.encoding.codec, cut)
+            arrays["features"] = layout.feature_spec(self.features, self.feature_step, self.encoding.codec, cut)
         return arrays
 
     def objects(self, split: str, wholes: Mapping[str, npt.NDArray[Any]]) -> dict[str, bytes]:

@@ -20,8 +20,8 @@ from logitcache.store.commits import ArrayDigest, Commit
 from logitcache.store.documents import LARGEST_DOCUMENT, parse, read_attributes, unpack
 from logitcache.store.encodings import PRIMARY_ARRAYS
 from logitcache.store.identity import ATTRIBUTE, TeacherRecord, teacher_path
+from logitcache.store.layout import ArraySpec
 from logitcache.store.read import Store, open_store
-from logitcache.store.schema import ArraySpec
 from logitcache.store.settle import Finding, digest_findings, digests_key
 
 __all__ = ["Finding", "Verification", "block_total", "verify", "verify_url"]

@@ -26,7 +26,7 @@ from logitcache.store import (
     create_store,
     describe,
 )
-from logitcache.store.calibration import sample_rows, stored_choice
+from logitcache.store.choices import sample_rows, stored_choice
 from logitcache.threads import cores, single_threaded_pool
 from logitcache.transfer.blocks import write_blocks
 

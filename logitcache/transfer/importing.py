@@ -33,11 +33,11 @@ from logitcache.store import (
     open_store,
 )
 from logitcache.store.backend import open_backend
-from logitcache.store.calibration import sample_rows, stored_choice
+from logitcache.store.choices import sample_rows, stored_choice
 from logitcache.store.encodings import TAUS, make_codec
 from logitcache.store.encodings.topk import TopK
 from logitcache.store.encodings.uniform import check_range
-from logitcache.store.schema import block_shape
+from logitcache.store.layout import block_shape
 from logitcache.transfer.blocks import write_blocks
 
 __all__ = ["ImportOptions", "ImportOutcome", "import_logits"]

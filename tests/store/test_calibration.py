@@ -29,7 +29,7 @@ from logitcache.store import (
     open_store,
     resolve,
 )
-from logitcache.store.calibration import sample_rows, stored_choice
+from logitcache.store.choices import sample_rows, stored_choice
 from logitcache.store.encodings import make_codec
 
 ROWS, CLASSES = 1600, 80

@@ -16,17 +16,8 @@ from logitcache.errors import DamageError
 from logitcache.store import Encoding, EncodingOptions, resolve
 from logitcache.store.backend import LocalBackend
 from logitcache.store.documents import pack, unpack
-from logitcache.store.schema import (
-    Cut,
-    array_objects,
-    block_shape,
-    feature_spec,
-    group_objects,
-    logits_specs,
-    shard_to_values,
-    values_to_shard,
-    whole_array_objects,
-)
+from logitcache.store.layout import Cut, block_shape, feature_spec, logits_specs
+from logitcache.store.schema import array_objects, group_objects, shard_to_values, values_to_shard, whole_array_objects
 from logitcache.store.wholes import read_whole, whole_bytes
 
 VIEWS, SAMPLES, CLASSES, BLOCK, CHUNK = 2, 20, 5, 8, 4

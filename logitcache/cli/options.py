@@ -1,0 +1,57 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["RECIPE", "STORE", "encoding_options", "run_options"]
+
+Command = Callable[..., Any]
+
+RECIPE = click.argument("recipe")
+STORE = click.argument("store", type=click.Path(path_type=Path))
+_ENCODINGS = click.Choice(["auto", "uniform", "spectral", "lossless", "topk"])
+
+
+def run_options(command: Command) -> Command:
+    """Options of every command that works on a recipe's run."""
+    for option in (
+        click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda."),
+        click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the recipe."),
+        click.option("--out", type=click.Path(path_type=Path), help="Results; default runs/<recipe name>."),
+    ):
+        command = option(command)
+    return command
+
+
+def encoding_options(default: str | None) -> Callable[[Command], Command]:
+    """How logits are encoded; without a default only where --encoding is given."""
+
+    def add(command: Command) -> Command:
+        options = (
+            click.option("--codec", type=click.Choice(["pcodec", "portable"]), help="portable: plain Zarr v3, larger."),
+            click.option("--top-p", type=float, help="topk: no more entries than hold this probability."),
+            click.option("--entries", type=int, help="topk: entries a row.  [default: 10]"),
+            click.option("--head", type=int, help="spectral: top entries kept beside; chosen without."),
+            click.option("--step", type=float, help="Step of uniform or spectral codes, instead of --max-kl."),
+            click.option("--bytes-per-row", type=float, help="Find the step that takes so many, instead of --max-kl."),
+            click.option("--tau-min", type=float, help="Temperature from which --max-kl holds.  [default: 1]"),
+            click.option("--max-kl", type=float, help="Largest KL of any row, in nats.  [default: 0.001]"),
+            click.option(
+                "--encoding",
+                "kind",
+                type=_ENCODINGS,
+                default=default,
+                show_default=default is not None,
+                help="How logits are stored." if default else "Encode anew; byte for byte without.",
+            ),
+        )
+        for option in options:
+            command = option(command)
+        return command
+
+    return add

@@ -1,0 +1,117 @@
+"""The commands that work on a recipe and its run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from logitcache.cli.options import RECIPE, STORE, run_options
+
+__all__ = ["cache", "distill", "plan", "recipes", "report", "run", "stats"]
+
+
+@click.command()
+@RECIPE
+@run_options
+@click.option("--dry-run", is_flag=True, help="Only print the plan.")
+def run(recipe: str, *, out: Path | None, overrides: Sequence[str], device: str, dry_run: bool) -> None:
+    """Run a RECIPE wholly: teach, cache, verify, distill, statistics, report.
+
+    Steps that are finished are skipped; a step that was interrupted goes on where it stopped. RECIPE is a file, or
+    the name of a recipe that comes with logitcache (see `logitcache recipes`).
+    """
+    from logitcache.pipeline.context import open_context
+    from logitcache.pipeline.execution import run_all
+    from logitcache.pipeline.plan import make_plan, print_plan
+
+    context = open_context(recipe, overrides, out, device)
+    if dry_run:
+        print_plan(make_plan(context), context.screen)
+    else:
+        run_all(context)
+
+
+@click.command()
+@RECIPE
+@run_options
+def plan(recipe: str, out: Path | None, overrides: Sequence[str], device: str) -> None:
+    """Print the steps of a RECIPE, what is done, forward passes, bytes of the store, and when caching pays."""
+    from logitcache.pipeline.context import open_context
+    from logitcache.pipeline.plan import make_plan, print_plan
+
+    context = open_context(recipe, overrides, out, device)
+    print_plan(make_plan(context), context.screen)
+
+
+@click.command()
+@RECIPE
+@run_options
+def cache(recipe: str, out: Path | None, overrides: Sequence[str], device: str) -> None:
+    """Stage 1: run the RECIPE's teachers over all views and write DIR/store.zarr.
+
+    Interrupted at any point, the same command goes on; what is committed is not computed again.
+    """
+    from logitcache.pipeline.context import open_context
+    from logitcache.pipeline.stage_one import run_stage_one
+
+    run_stage_one(open_context(recipe, overrides, out, device))
+
+
+@click.command()
+@RECIPE
+@run_options
+@click.option("--processes", type=click.IntRange(1), help="Students trained side by side; default one a CPU core.")
+def distill(recipe: str, out: Path | None, overrides: Sequence[str], device: str, processes: int | None) -> None:
+    """Stage 2: train the RECIPE's students from DIR/store.zarr; no teacher is loaded.
+
+    Finished runs are skipped. Results go to DIR/results.csv and DIR/students/<run_id>/.
+    """
+    from logitcache.pipeline import stage_two
+    from logitcache.pipeline.context import open_context
+
+    stage_two.distill(open_context(recipe, overrides, out, device), processes)
+
+
+@click.command()
+@STORE
+@click.option("--out", type=click.Path(path_type=Path), help="Folder of the tables; default `statistics` beside STORE.")
+@click.option("--students", type=click.Path(path_type=Path), help="Folder of student runs to compare with teachers.")
+def stats(store: Path, out: Path | None, students: Path | None) -> None:
+    """Statistics of a STORE's logits, and of students against its teachers, as CSV tables."""
+    from logitcache import statistics
+
+    beside = store.parent / "students"
+    folder = students or (beside if beside.is_dir() else None)
+    for path in statistics.run(store, out or store.parent / "statistics", folder):
+        click.echo(path)
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path))
+def report(directory: Path) -> None:
+    """Write DIRECTORY/report.html and its figures from the result files of a run."""
+    from logitcache.report import write_report
+
+    click.echo(write_report(directory))
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def recipes(context: click.Context) -> None:
+    """List the recipes that come with logitcache; `recipes copy NAME` writes one to edit."""
+    if context.invoked_subcommand is None:
+        from logitcache.pipeline.show import recipe_lines
+
+        click.echo("\n".join(recipe_lines()))
+
+
+@recipes.command("copy")
+@click.argument("name")
+@click.argument("dest", type=click.Path(path_type=Path), default=Path())
+def copy_recipe(name: str, dest: Path) -> None:
+    """Write the recipe NAME to DEST, a file or folder, to edit it."""
+    from logitcache.pipeline.shipped import copy_recipe as copy
+
+    click.echo(copy(name, dest))
