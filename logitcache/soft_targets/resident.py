@@ -44,10 +44,11 @@ class ResidentViews:
 
     def gather(self, rows: Tensor, view: int) -> Rows:
         """Any rows, int64 (B,), in any order, in row form."""
-        if rows.device.type != self._device.type:  # a GPU's own check would end the process
-            _check_rows(rows, self._reader.samples)
-        here = rows.to(self._device)
-        return {name: part.index_select(0, here) for name, part in self._future(view).result().items()}
+        if not (rows.is_cpu and self._device.type == "cpu"):
+            if rows.device.type != self._device.type:  # a GPU's own check would end the process
+                _check_rows(rows, self._reader.samples)
+            rows = rows.to(self._device)
+        return {name: part.index_select(0, rows) for name, part in self._future(view).result().items()}
 
     def _future(self, view: int) -> Future[Rows]:
         """The view, being fetched or there; the one used longest ago makes room."""

@@ -24,7 +24,7 @@ class PlainCodec(Codec):
 
     def __init__(self, encoding: Encoding, classes: int) -> None:
         super().__init__(encoding, classes)
-        # a tensor multiplies faster than a number
+        # A tensor multiplies faster than a number, and one without axes multiplies tensors of any device.
         self._step = torch.tensor(encoding.step) if encoding.kind == "uniform" else None
 
     @property
@@ -45,4 +45,4 @@ class PlainCodec(Codec):
     def logits(self, rows: Mapping[str, Tensor]) -> Tensor:
         """Codes times step."""
         codes = rows["codes"]
-        return codes.float() if self._step is None else torch.mul(codes, self._step.to(codes.device))
+        return codes.float() if self._step is None else torch.mul(codes, self._step)
