@@ -8,7 +8,9 @@ STAMP := .venv/.installed
 test kill-test bench-store: export OMP_NUM_THREADS = 1
 export OMP_WAIT_POLICY = passive
 
-.PHONY: setup test lint demo bench bench-store bench-students kill-test clean
+.PHONY: setup test lint demo study-small bench bench-store bench-students kill-test clean
+
+STUDY := grid losses ensemble sequential noisy_teacher noisy_labels penultimate views data_fraction fidelity born_again
 
 setup: $(STAMP)
 
@@ -27,6 +29,14 @@ lint: setup
 
 demo: setup
 	$(BIN)/logitcache run pipelines/fashion_mnist.toml
+
+# Whatever is finished is skipped: interrupted anywhere, the same command goes on.
+study-small: setup
+	for name in $(STUDY); do \
+		$(BIN)/logitcache run pipelines/kim2021/$$name.toml --set profile=small \
+		&& $(BIN)/logitcache study collect runs/kim2021-$$name-small || exit 1; \
+	done
+	$(BIN)/logitcache study page
 
 bench: setup
 	$(BIN)/python benchmarks/bench.py

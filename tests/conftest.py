@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,21 @@ def data_root(repository) -> Path:
 def unsynced(monkeypatch) -> None:
     """Spare the disk where hundreds of small objects are written; what is synced is tested elsewhere."""
     monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+
+
+@pytest.fixture(scope="module")
+def undrawn() -> Iterator[None]:
+    """Spare a module the figures of its reports, a second each; they are tested elsewhere."""
+
+    def save(draw: object, folder: Path, name: str) -> tuple[Path, Path]:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{name}.png"
+        path.write_bytes(b"no picture")
+        return path, path
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("logitcache.report.figures.save", save)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -34,7 +34,7 @@ COMMANDS = [
     "run",
     "stats",
 ]
-COMMANDS += ["verify"]
+COMMANDS += ["study", "verify"]
 TRACEBACK = "Traceback"
 TEACH = "teach = { epochs = 2, batch = 20, learning_rate = 0.05 }"  # as tiny's recipe has it
 
@@ -64,7 +64,8 @@ def one_line(answer: Answer, code: int) -> str:
 
 def test_the_commands_are_those_that_were_promised():
     assert sorted(cli.commands) == COMMANDS
-    assert [" ".join(words) for words, _ in ALL if len(words) > 1] == ["recipes copy"]
+    deeper = {" ".join(words) for words, _ in ALL if len(words) > 1}
+    assert deeper == {"recipes copy", "study collect", "study make", "study page"}
 
 
 @pytest.mark.parametrize(("words", "found"), ALL, ids=[" ".join(words) for words, _ in ALL])

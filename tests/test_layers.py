@@ -25,6 +25,7 @@ LAYERS = (
     "teacher_options",
     "teacher",
     "store",
+    "store_note",
     "formats",
     "transfer",
     "matching",
@@ -39,6 +40,7 @@ LAYERS = (
     "statistics",
     "sweep",
     "report",
+    "study",
     "pipeline",
     "cli",
     "__main__",
@@ -53,6 +55,7 @@ FORBIDDEN = {
     "statistics": {"models", "views", "teacher", "teacher_run", "caching", "student"},
     "sweep": {"teacher", "teacher_run", "caching", "statistics"},
     "report": {"models", "views", "teacher", "caching", "soft_targets", "student", "statistics", "sweep"},
+    "study": {"teacher", "teacher_run", "caching"},
 }
 
 

@@ -26,7 +26,7 @@ def run_options(command: Command) -> Command:
             "overrides",
             multiple=True,
             metavar="KEY=VALUE",
-            help="Override a key of the recipe; profile=NAME takes one of its profiles.",
+            help="Override a key of the recipe; profile=NAME and variant=NAME take one of its own.",
         ),
         click.option("--out", type=click.Path(path_type=Path), help="Results; default runs/NAME or runs/NAME-PROFILE."),
     ):

@@ -32,15 +32,15 @@ def run(
     Steps that are finished are skipped; a step that was interrupted goes on where it stopped. RECIPE is a file, or
     the name of a recipe that comes with logitcache (see `logitcache recipes`).
     """
-    from logitcache.pipeline.context import open_context
+    from logitcache.pipeline.context import open_contexts
     from logitcache.pipeline.execution import run_all
-    from logitcache.pipeline.plan import make_plan, print_plan
+    from logitcache.pipeline.plans import print_plans
 
-    context = open_context(recipe, sweep_overrides(overrides, stack, processes), out, device)
+    contexts = open_contexts(recipe, sweep_overrides(overrides, stack, processes), out, device)
     if dry_run:
-        print_plan(make_plan(context), context.screen)
+        print_plans(contexts)
     else:
-        run_all(context)
+        run_all(contexts)
 
 
 @click.command()
@@ -48,11 +48,10 @@ def run(
 @run_options
 def plan(recipe: str, out: Path | None, overrides: Sequence[str], device: str) -> None:
     """Print the steps of a RECIPE, what is done, forward passes, bytes of the store, and when caching pays."""
-    from logitcache.pipeline.context import open_context
-    from logitcache.pipeline.plan import make_plan, print_plan
+    from logitcache.pipeline.context import open_contexts
+    from logitcache.pipeline.plans import print_plans
 
-    context = open_context(recipe, overrides, out, device)
-    print_plan(make_plan(context), context.screen)
+    print_plans(open_contexts(recipe, overrides, out, device))
 
 
 @click.command()
@@ -63,10 +62,11 @@ def cache(recipe: str, out: Path | None, overrides: Sequence[str], device: str) 
 
     Interrupted at any point, the same command goes on; what is committed is not computed again.
     """
-    from logitcache.pipeline.context import open_context
+    from logitcache.pipeline.context import open_contexts
     from logitcache.pipeline.stage_one import run_stage_one
+    from logitcache.pipeline.walking import walk
 
-    run_stage_one(open_context(recipe, overrides, out, device))
+    walk(open_contexts(recipe, overrides, out, device), run_stage_one)
 
 
 @click.command()
@@ -92,9 +92,9 @@ def distill(
         torchrun --nproc-per-node N -m logitcache distill RECIPE
     """
     from logitcache.pipeline import stage_two
-    from logitcache.pipeline.context import open_context
+    from logitcache.pipeline.context import open_contexts
 
-    stage_two.distill(open_context(recipe, sweep_overrides(overrides, stack, processes), out, device))
+    stage_two.distill_all(open_contexts(recipe, sweep_overrides(overrides, stack, processes), out, device))
 
 
 @click.command()
@@ -134,7 +134,8 @@ def recipes(context: click.Context) -> None:
 @click.argument("name")
 @click.argument("dest", type=click.Path(path_type=Path), default=Path())
 def copy_recipe(name: str, dest: Path) -> None:
-    """Write the recipe NAME to DEST, a file or folder, to edit it."""
+    """Write the recipe NAME, and what it extends, to DEST, a file or folder, to edit it."""
     from logitcache.pipeline.shipped import copy_recipe as copy
 
-    click.echo(copy(name, dest))
+    for path in copy(name, dest):
+        click.echo(path)

@@ -66,12 +66,14 @@ def _recompute(
 ) -> None:
     """Compare stored rows with the teachers; exit with 1 where one is beyond the bound."""
     from logitcache.pipeline.checking import recompute_rows
-    from logitcache.pipeline.context import open_context
+    from logitcache.pipeline.context import open_contexts
+    from logitcache.pipeline.walking import of_store
 
     count, recipe = recompute
     if not count.isdecimal() or int(count) < 1:
         raise click.UsageError(f"--recompute {count}: N must be a number of rows, at least 1")
-    rows = recompute_rows(open_context(recipe, overrides, out, device), store, int(count))
+    contexts = of_store(open_contexts(recipe, overrides, out, device), store)
+    rows = [row for context in contexts for row in recompute_rows(context, store, int(count))]
     beyond = [row for row in rows if not row.agrees]
     for row in beyond:
         click.echo(str(row), err=True)
@@ -91,9 +93,11 @@ def repair(store: Path, recipe: str, *, out: Path | None, overrides: Sequence[st
     within the bound. Checkpoints of taught teachers are looked for in --out.
     """
     from logitcache.pipeline.checking import repair_store
-    from logitcache.pipeline.context import open_context
+    from logitcache.pipeline.context import open_contexts
+    from logitcache.pipeline.walking import of_store
 
-    result = repair_store(open_context(recipe, overrides, out, device), store)
+    for context in of_store(open_contexts(recipe, overrides, out, device), store):
+        result = repair_store(context, store)
     for finding in result.findings:
         click.echo(f"left: {finding}", err=True)
     click.echo(f"{result.blocks} blocks, {len(result.findings)} findings left", err=bool(result.findings))

@@ -11,6 +11,7 @@
 ``arrays``            ``.npy`` images and labels, memory-mapped
 ``samples``           the part of a split that is used: count, fraction or file
 ``opening``           ``open_data``: all of them, and ``module:factory``
+``planned``           ``planned_data``: splits that stand for data that is not here yet
 ====================  =========================================================================
 
 A data set of one's own is a function ``factory(options: DataOptions) -> dict[str, Split]`` that makes its splits
@@ -22,12 +23,14 @@ from __future__ import annotations
 
 from logitcache.data.noise import LabelChoice, LabelKind, NoiseOptions, noisy_labels
 from logitcache.data.opening import open_data
-from logitcache.data.options import DataOptions, data_names
+from logitcache.data.options import DataOptions, DataSize, data_names
+from logitcache.data.planned import planned_data
 from logitcache.data.samples import choose_rows
 from logitcache.data.split import Preprocess, Split, lazy_split, memory_split
 
 __all__ = [
     "DataOptions",
+    "DataSize",
     "LabelChoice",
     "LabelKind",
     "NoiseOptions",
@@ -39,4 +42,5 @@ __all__ = [
     "memory_split",
     "noisy_labels",
     "open_data",
+    "planned_data",
 ]

@@ -14,10 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from logitcache.data.normalise import preprocess_for
 from logitcache.data.options import DataOptions
-from logitcache.data.split import Split, lazy_split
+from logitcache.data.split import Preprocess, Split, lazy_split
 from logitcache.errors import InputError
 
-__all__ = ["open_image_folder"]
+__all__ = ["folder_preprocess", "open_image_folder"]
 
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
 _SIZE = 224
@@ -78,10 +78,6 @@ def _open_split(options: DataOptions, name: str, folder: Path, classes: tuple[st
         names += [f"{class_name}/{image}" for image in found]
         labels += [label] * len(found)
     files = _Files(folder, tuple(names))
-    size = options.size or _SIZE
-    preprocess = replace(preprocess_for(options, 3), size=size, resize=options.resize or round(size * _MARGIN))
-    if len(preprocess.mean) != 3:
-        raise InputError(f"data.mean has {len(preprocess.mean)} channels, image_folder opens images as RGB")
     return lazy_split(
         dataset="image_folder",
         name=name,
@@ -89,9 +85,22 @@ def _open_split(options: DataOptions, name: str, folder: Path, classes: tuple[st
         read_bytes=files.read_bytes,
         labels=torch.tensor(labels, dtype=torch.int64),
         classes=classes,
-        preprocess=preprocess,
+        preprocess=folder_preprocess(options),
         names="\n".join(names),
     )
+
+
+def folder_preprocess(options: DataOptions) -> Preprocess:
+    """What turns an image of a folder into network input; its size is always set.
+
+    Raises:
+        InputError: a mean of another number of channels than three.
+    """
+    size = options.size or _SIZE
+    preprocess = replace(preprocess_for(options, 3), size=size, resize=options.resize or round(size * _MARGIN))
+    if len(preprocess.mean) != 3:
+        raise InputError(f"data.mean has {len(preprocess.mean)} channels, image_folder opens images as RGB")
+    return preprocess
 
 
 def _images_in(folder: Path) -> list[str]:

@@ -11,7 +11,7 @@ from logitcache.data.noise import NoiseOptions
 from logitcache.factories import is_factory_name, nearest
 from logitcache.records import Options
 
-__all__ = ["DataOptions", "data_names"]
+__all__ = ["DataOptions", "DataSize", "data_names"]
 
 _TORCHVISION = ("fashion_mnist", "mnist", "cifar10", "cifar100")
 _FILES = ("images", "labels", "test_images", "test_labels")
@@ -20,6 +20,14 @@ _FILES = ("images", "labels", "test_images", "test_labels")
 def data_names() -> tuple[str, ...]:
     """The data sets that need no code of the user's; ``module:factory`` names one that does."""
     return (*_TORCHVISION, "image_folder", "arrays")
+
+
+class DataSize(Options):
+    """How much of a data set there is."""
+
+    train: int = Field(ge=1, description="samples of the train split")
+    test: int = Field(0, ge=0, description="samples of the held-out split; 0: there is none")
+    classes: int = Field(ge=1, description="classes")
 
 
 class DataOptions(Options):
@@ -38,6 +46,9 @@ class DataOptions(Options):
     resize: int | None = Field(None, gt=0, description="image_folder: shorter side before the centre crop, in pixels")
     size: int | None = Field(None, gt=0, description="image_folder: side of the centre crop, in pixels; unset: 224")
     interpolation: Literal["bilinear", "bicubic"] = Field("bilinear", description="image_folder: how images resize")
+    expect: DataSize | None = Field(
+        None, description="image_folder: its size, so that a run can be planned before the images are here"
+    )
     images: Path | None = Field(None, description="arrays: .npy of uint8 train images, memory-mapped")
     labels: Path | None = Field(None, description="arrays: .npy of integer train labels")
     test_images: Path | None = Field(None, description="arrays: .npy of uint8 test images")
@@ -82,6 +93,8 @@ class DataOptions(Options):
             raise ValueError(f"{', '.join(given)}: only for name = 'arrays', not for {self.name!r}")
         if self.name in (*_TORCHVISION, "arrays") and (self.resize or self.size):
             raise ValueError(f"resize and size are for image_folder; images of {self.name!r} keep their size")
+        if self.expect is not None and self.name != "image_folder":
+            raise ValueError(f"expect is for image_folder; of {self.name!r} the size is known or told by its files")
         if self.resize and self.size and self.resize < self.size:
             raise ValueError(f"resize = {self.resize} is smaller than size = {self.size}, which is cut out of it")
         return self

@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from logitcache.cache_job import CacheJob
-from logitcache.data import Split, open_data
+from logitcache.data import DataOptions, Split, open_data
 from logitcache.errors import InputError
 from logitcache.files import write_text
 from logitcache.memory import keep_freed_memory
 from logitcache.pipeline.progress import Screen
-from logitcache.pipeline.recipe import Recipe, TeacherRecipe, read_recipe
+from logitcache.pipeline.recipe import Recipe, TeacherRecipe, read_recipe, read_recipes
 from logitcache.records import fingerprint
 from logitcache.soft_targets import CachedStore, open_store
 from logitcache.store import store_info
+from logitcache.store_note import StoreNote, of_teachers, write_note
 from logitcache.sweep import RunSpec, SweepContext, expand, finished_runs
 from logitcache.teacher_options import TeacherOptions
 from logitcache.threads import set_threads
 from logitcache.views import view_policy
 
-__all__ = ["RunContext", "choose_device", "open_context"]
+__all__ = ["DataShelf", "RunContext", "choose_device", "open_context", "open_contexts"]
+
+
+class DataShelf:
+    """Keeps the data set that was opened last, for who asks for the same next."""
+
+    def __init__(self) -> None:
+        self._options: DataOptions | None = None
+        self._splits: Mapping[str, Split] = {}
+
+    def open(self, options: DataOptions) -> Mapping[str, Split]:
+        """The data set of these options."""
+        if options != self._options:
+            self._options, self._splits = None, {}  # the last one's memory is free before the next is opened
+            self._splits = open_data(options)
+            self._options = options
+        return self._splits
 
 
 @dataclass(frozen=True)
@@ -37,16 +53,32 @@ class RunContext:
     out: Path
     device: torch.device
     screen: Screen
+    top: Path
+    """The recipe's run folder; ``out`` is a folder in it where the recipe is one of several variants."""
+    shelf: DataShelf = field(compare=False, repr=False)
+    """Where contexts of one recipe find the data that another one opened."""
+    stand_in: Mapping[str, Split] | None = None
+    """Splits for a plan, where the data are not here yet."""
+
+    @property
+    def root(self) -> Path:
+        """The folder of run folders, where those lie that the recipe shares."""
+        return self.top.resolve().parent if self.top.name in {"", ".."} else self.top.parent
 
     @property
     def store_path(self) -> Path:
         """Where the run's store is."""
-        return self.out / "store.zarr"
+        return self._shared(self.recipe.share.store) / "store.zarr"
 
-    @cached_property
-    def splits(self) -> dict[str, Split]:
+    @property
+    def teachers_path(self) -> Path:
+        """Where checkpoints of teachers are that the recipe makes."""
+        return self._shared(self.recipe.share.teachers) / "teachers"
+
+    @property
+    def splits(self) -> Mapping[str, Split]:
         """The data set, opened when first asked for."""
-        return open_data(self.recipe.data)
+        return self.shelf.open(self.recipe.data) if self.stand_in is None else self.stand_in
 
     @property
     def job(self) -> CacheJob:
@@ -55,8 +87,8 @@ class RunContext:
 
     def checkpoint(self, teacher: TeacherRecipe) -> Path | None:
         """Where a teacher's weights are or will be; None for torchvision's."""
-        if teacher.teach is not None:
-            return self.out / "teachers" / f"{teacher.name}.safetensors"
+        if teacher.made_here:
+            return self.teachers_path / f"{teacher.name}.safetensors"
         return teacher.checkpoint
 
     def teacher_options(self, teacher: TeacherRecipe) -> TeacherOptions:
@@ -79,7 +111,7 @@ class RunContext:
         if "train" not in self.splits:
             raise InputError("the data set has no train split to train students on")
         names = [teacher.name for teacher in self.recipe.teachers]
-        sources = self._sources(names)
+        sources = self.sources(names)
         noise = self.splits["train"].noise_record
         return [
             run
@@ -94,7 +126,7 @@ class RunContext:
             )
         ]
 
-    def _sources(self, names: list[str]) -> dict[str, str]:
+    def sources(self, names: Sequence[str]) -> dict[str, str]:
         """Fingerprints of what runs read: data and views under ``""``, and each teacher's stored logits."""
         split = self.splits["train"]
         samples = [split.fingerprint, self.splits.get("test", split).fingerprint]
@@ -110,10 +142,24 @@ class RunContext:
                 sources[name] = fingerprint({"weights": record.weights, "encoding": record.encoding.to_json()})
         return sources
 
-    def store_fingerprint(self) -> str:
-        """What the store holds, without where it is."""
-        store = self.store()
-        return fingerprint({} if store is None else {**store_info(store), "path": ""})
+    def own_teachers(self) -> tuple[str, ...] | None:
+        """The run's teachers in a store that has others' too; None for all of a store of the run's own."""
+        shared = self.recipe.share.store is not None
+        return tuple(teacher.name for teacher in self.recipe.teachers) if shared else None
+
+    def note_shared_store(self) -> None:
+        """Leave a note in the run folder of the store that it shares, if it does."""
+        names = self.own_teachers()
+        if names is not None and self.store_path.exists():
+            write_note(self.out, StoreNote(self.store_path, names))
+
+    def store_fingerprint(self, *, whole: bool = False) -> str:
+        """What the store holds of the run's teachers, or of all there are; without where it is."""
+        store, names = self.store(), self.own_teachers()
+        if store is None:
+            return fingerprint({})
+        info = {**store_info(store), "path": ""}
+        return fingerprint(info if whole or names is None else of_teachers(info, names))
 
     def run_fingerprint(self) -> str:
         """What students came out."""
@@ -121,19 +167,29 @@ class RunContext:
 
     def has_mark(self, step: str) -> bool:
         """Whether a step was ever finished here."""
-        return step in self._marks()
+        return step in self._marks(step)
 
     def was_done(self, step: str, inputs: str) -> bool:
         """Whether a step was finished from the same inputs."""
-        return self._marks().get(step) == inputs
+        return self._marks(step).get(step) == inputs
 
     def mark_done(self, step: str, inputs: str) -> None:
         """Remember that a step was finished from these inputs."""
-        marks = {**self._marks(), step: inputs}
-        write_text(self.out / "steps.json", json.dumps(marks, indent=1, sort_keys=True) + "\n")
+        marks = {**self._marks(step), step: inputs}
+        write_text(self._marks_file(step), json.dumps(marks, indent=1, sort_keys=True) + "\n")
 
-    def _marks(self) -> dict[str, Any]:
-        path = self.out / "steps.json"
+    def _shared(self, name: str | None) -> Path:
+        """The run folder that a name in ``[share]`` stands for; without a name the run's own."""
+        if name is None:
+            return self.out
+        return self.top if name == self.recipe.name else self.root / self.recipe.run_name_of(name)
+
+    def _marks_file(self, step: str) -> Path:
+        """Where it is kept that a step was finished: for ``verify`` beside the store, for all who share it."""
+        return (self.store_path.parent if step == "verify" else self.out) / "steps.json"
+
+    def _marks(self, step: str) -> dict[str, Any]:
+        path = self._marks_file(step)
         if not path.exists():
             return {}
         try:
@@ -144,16 +200,45 @@ class RunContext:
 
 
 def open_context(recipe: str | Path, overrides: Sequence[str], out: Path | None, device: str) -> RunContext:
+    """The one context of :func:`open_contexts`.
+
+    Raises:
+        InputError: likewise; or the recipe has several variants, and none is chosen.
+        RecipeError: likewise.
+    """
+    return _open((read_recipe(recipe, overrides),), out, device)[0]
+
+
+def open_contexts(
+    recipe: str | Path, overrides: Sequence[str], out: Path | None, device: str
+) -> tuple[RunContext, ...]:
     """Read a recipe, say where its results go, and settle device and threads; nothing is written.
+
+    Args:
+        recipe: a file, or the name of a recipe that comes with logitcache.
+        overrides: ``key=value`` each.
+        out: the recipe's run folder; None for the one in ``runs`` that is named after it.
+        device: see :func:`choose_device`.
+
+    Returns:
+        One of each variant, with a folder of its own in the run folder; one without variants.
 
     Raises:
         InputError: there is no such recipe or device.
         RecipeError: the recipe has faults; all of them.
     """
-    record = read_recipe(recipe, overrides)
+    return _open(read_recipes(recipe, overrides), out, device)
+
+
+def _open(records: Sequence[Recipe], out: Path | None, device: str) -> tuple[RunContext, ...]:
+    """The contexts of a recipe's variants."""
     set_threads()
     keep_freed_memory()
-    return RunContext(record, out or Path("runs") / record.run_name, choose_device(device), Screen())
+    top, chosen, screen, shelf = out or Path("runs") / records[0].run_name, choose_device(device), Screen(), DataShelf()
+    folders = [top / record.variant if record.variant else top for record in records]
+    return tuple(
+        RunContext(record, folder, chosen, screen, top, shelf) for record, folder in zip(records, folders, strict=True)
+    )
 
 
 def choose_device(name: str) -> torch.device:

@@ -18,10 +18,14 @@ from logitcache.data import DataOptions
 from logitcache.errors import Fault
 from logitcache.factories import nearest
 from logitcache.pipeline.faults import check, show
+from logitcache.pipeline.group_faults import mix_faults, subset_faults
 from logitcache.pipeline.label_checks import label_faults
 from logitcache.pipeline.objective_faults import Given, objective_faults, tau_faults
 from logitcache.pipeline.schema import TeacherRecipe
+from logitcache.pipeline.study_checks import study_faults
+from logitcache.pipeline.teacher_faults import Staff, teacher_faults
 from logitcache.pipeline.timing import TimingOptions
+from logitcache.study.options import StudyOptions
 from logitcache.sweep import StudentGroup
 from logitcache.views import ViewOptions
 
@@ -52,24 +56,23 @@ def cross_faults(table: Table) -> list[Fault]:
         teachers=_records(TeacherRecipe, table.get("teachers")),
         students=_records(StudentGroup, table.get("students")),
         # names of teachers that are wrong otherwise count too: who refers to them is not at fault
-        teacher_names=[str(entry["name"]) for entry in _tables(table.get("teachers")) if "name" in entry],
+        teacher_names=list(_names(table.get("teachers")).values()),
     )
-    faults = [*_teacher_faults(parts), *_timing_faults(parts)]
+    staff = Staff(parts.teachers, _names(table.get("teachers")), parts.cache, parts.views)
+    faults = [*teacher_faults(staff), *_timing_faults(parts)]
+    faults += _name_faults("teachers", [(place, teacher.name) for place, teacher in parts.teachers.items()])
     faults += label_faults(_record(DataOptions, table.get("data", {})), parts.teachers, parts.students)
+    study = _record(StudyOptions, table.get("study"))
+    faults += [*study_faults(study, parts.teacher_names), *_feature_faults(parts, study)]
     for place, group in parts.students.items():
         faults += _group_faults(parts, f"students.{place}", group)
     return faults + _name_faults("students", [(place, group.name) for place, group in parts.students.items()])
 
 
-def _teacher_faults(parts: _Parts) -> Iterator[Fault]:
-    """Weights from nowhere or from two places, names borne twice."""
-    for place, teacher in parts.teachers.items():
-        key = f"teachers.{place}"
-        sources = [name for name in ("checkpoint", "weights", "teach") if getattr(teacher, name) is not None]
-        if len(sources) != 1:
-            given = " and ".join(sources) or "(none)"
-            yield Fault(f"{key}.checkpoint", given, "give one of checkpoint, weights and a table teach")
-    yield from _name_faults("teachers", [(place, teacher.name) for place, teacher in parts.teachers.items()])
+def _feature_faults(parts: _Parts, study: StudyOptions | None) -> Iterator[Fault]:
+    """A study of penultimate features without any: what is cached without them has to be cached again."""
+    if study is not None and study.penultimate is not None and parts.cache is not None and not parts.cache.features:
+        yield Fault("cache.features", "false", "must be true: study.penultimate reads penultimate features")
 
 
 def _timing_faults(parts: _Parts) -> Iterator[Fault]:
@@ -80,21 +83,26 @@ def _timing_faults(parts: _Parts) -> Iterator[Fault]:
 
 def _group_faults(parts: _Parts, key: str, group: StudentGroup) -> list[Fault]:
     """What a group of students asks for and the rest of the recipe does not have."""
-    faults = list(_views_faults(parts, f"{key}.views", group.views or ()))
-    if group.samples is not None and parts.views is not None and parts.views.mix is not None:
-        allowed = "views.mix takes partners from the whole train split; use data.samples to see fewer of them"
-        faults.append(Fault(f"{key}.samples", show(group.samples), allowed))
+    faults = [*_views_faults(parts, f"{key}.views", group.views or ()), *mix_faults(parts.views, key, group)]
     for name in group.teachers:
         if name not in parts.teacher_names:
             known = ", ".join(parts.teacher_names) or "none"
             hint = nearest(name, parts.teacher_names)
             faults.append(Fault(f"{key}.teachers", show(name), f"must be among the recipe's teachers: {known}{hint}"))
     teachers = len(group.teachers) or len(parts.teacher_names)
-    if group.combine.weights is not None and len(group.combine.weights) != teachers:
+    if group.subsets:
+        faults += subset_faults(key, group, teachers)
+    elif group.combine.weights is not None and len(group.combine.weights) != teachers:
         allowed = f"must have one weight for each of the {teachers} teachers"
         faults.append(Fault(f"{key}.combine.weights", show(group.combine.weights), allowed))
     given = Given(
-        parts.cache, parts.views, min(teachers, len(parts.teacher_names)), group.combine, group.training.epochs
+        cache=parts.cache,
+        views=parts.views,
+        teachers=min(teachers, len(parts.teacher_names)),
+        combine=group.combine,
+        epochs=group.training.epochs,
+        targets=group.targets,
+        labelled=group.labelled is not None,
     )
     for place, grid in enumerate(group.objectives):
         here = f"{key}.objectives.{place}"
@@ -137,6 +145,7 @@ def _records(model: type[Record], entries: Any) -> dict[int, Record]:
     return {place: record for place, record in found.items() if record is not None}
 
 
-def _tables(entries: Any) -> list[Table]:
-    """The tables in a list of them."""
-    return [entry for entry in entries if isinstance(entry, Mapping)] if isinstance(entries, list) else []
+def _names(entries: Any) -> dict[int, str]:
+    """The names in a list of tables, by place."""
+    tables = enumerate(entries if isinstance(entries, list) else [])
+    return {place: str(entry["name"]) for place, entry in tables if isinstance(entry, Mapping) and "name" in entry}

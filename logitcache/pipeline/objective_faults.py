@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from logitcache.cache_job import CacheOptions
@@ -24,6 +24,14 @@ class Given:
     teachers: int
     combine: CombineOptions
     epochs: int
+    targets: Sequence[str] = ("views",)
+    labelled: bool = False
+    """Whether some labels are hidden."""
+
+    @property
+    def stored(self) -> bool:
+        """Whether anything is read from the store."""
+        return set(self.targets) != {"online"}
 
 
 def objective_faults(key: str, objective: ObjectiveOptions, given: Given) -> Iterator[Fault]:
@@ -35,7 +43,8 @@ def objective_faults(key: str, objective: ObjectiveOptions, given: Given) -> Ite
             allowed = "needs a teacher; the recipe has none, give it a [[teachers]]"
             yield Fault(f"{place}.loss", show(term.loss), allowed)
             continue
-        yield from _store_faults(place, term, given)
+        if given.stored:
+            yield from _store_faults(place, term, given)
         yield from _teacher_faults(place, term, given)
         yield from _label_faults(place, term, given)
     if terms and given.cache is not None and "train" not in given.cache.splits:
@@ -92,6 +101,8 @@ def _store_faults(key: str, term: TermOptions, given: Given) -> Iterator[Fault]:
 def _teacher_faults(key: str, term: TermOptions, given: Given) -> Iterator[Fault]:
     """Too many teachers, too few, or combined in a way that does not serve the loss."""
     kind, count, loss = term.kind, given.teachers, show(term.loss)
+    if "online" in given.targets and {"features", "members"} & set(kind.needs):
+        yield Fault(f"{key}.loss", loss, "needs more of a teacher than targets = 'online' gives: its logits, combined")
     if "features" in kind.needs and count != 1:
         yield Fault(f"{key}.loss", loss, f"reads the features of one teacher, not of {count}; name one by teachers")
     if "members" in kind.needs:
@@ -122,7 +133,12 @@ def _mean_probs_faults(key: str, term: TermOptions, combine: CombineOptions) -> 
 
 
 def _label_faults(key: str, term: TermOptions, given: Given) -> Iterator[Fault]:
-    """Losses that part the classes by the label, of samples that have two."""
-    if "labels" in term.kind.needs and given.views is not None and given.views.mix is not None:
+    """Losses that part the classes by the label, of samples that have two or none."""
+    if "labels" not in term.kind.needs:
+        return
+    if given.labelled:
+        allowed = "parts the classes by the sample's label, and labelled hides some; leave one of them out"
+        yield Fault(f"{key}.loss", show(term.loss), allowed)
+    if given.views is not None and given.views.mix is not None:
         allowed = "parts the classes by the sample's label, and views.mix gives a sample two; leave one of them out"
         yield Fault(f"{key}.loss", show(term.loss), allowed)

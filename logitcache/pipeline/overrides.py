@@ -68,7 +68,7 @@ def _in_list(node: list[Any], parts: Sequence[str], value: Any) -> str:
     head, rest = parts[0], parts[1:]
     if not head.isdecimal():
         if not all(isinstance(entry, dict) for entry in node):
-            return f"{head!r} would be inside of a list; its entries are counted from 0"
+            return f"{head!r} would be inside of a list; its entries are counted from 0, and [...] replaces them all"
         return next((trouble for entry in node if (trouble := put_value(entry, parts, value))), "")
     position = int(head)
     if position >= len(node):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-import torch
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from logitcache.cache_job import cached_blocks, split_views
-from logitcache.models import Network, build_model
+from logitcache.data import planned_data
 from logitcache.pipeline.context import RunContext
+from logitcache.pipeline.forward_rate import forward_rate, random_network
+from logitcache.pipeline.lessons import manner, source_of
 from logitcache.pipeline.progress import Screen
-from logitcache.pipeline.schema import TeacherRecipe
+from logitcache.pipeline.schema import SnapshotOptions, TeacherRecipe
 from logitcache.store import EncodingOptions, resolve
-from logitcache.sweep import finished_runs, plan_units, stack_size
+from logitcache.sweep import RunSpec, finished_runs, plan_units, stack_size
 
 __all__ = ["Plan", "PlannedArray", "PlannedStep", "make_plan", "print_plan"]
 
@@ -46,19 +45,25 @@ class PlannedArray:
 
 @dataclass(frozen=True)
 class Plan:
-    """All steps of a recipe, the arrays of its store, and from how many students on caching pays."""
+    """All steps of a recipe, the arrays of its store, from how many students on caching pays, and what to know."""
 
     steps: tuple[PlannedStep, ...]
     arrays: tuple[PlannedArray, ...]
     break_even: float | None
+    notes: tuple[str, ...] = ()
 
 
 def make_plan(context: RunContext) -> Plan:
     """The plan of a recipe from what is there now; nothing is written.
 
+    Where the data are not here yet, and nothing is stored, it is made from the size that they are known to have.
+
     Raises:
+        InputError: the data do not open, or are absent and of a size that nobody says.
         MismatchError: the store that is there is another one.
     """
+    if context.store() is None:
+        context = replace(context, stand_in=planned_data(context.recipe.data))
     steps, arrays = [], []
     passes = 0
     for teacher in context.recipe.teachers:
@@ -66,11 +71,13 @@ def make_plan(context: RunContext) -> Plan:
         steps += list(_teacher_steps(context, teacher))
         arrays += list(_arrays(context, teacher))
     steps += list(_later_steps(context, cached=all(step.done for step in steps)))
-    return Plan(tuple(steps), tuple(arrays), _break_even(context, passes))
+    return Plan(tuple(steps), tuple(arrays), _break_even(context, passes), tuple(_data_notes(context)))
 
 
 def print_plan(plan: Plan, screen: Screen) -> None:
     """A plan, for people."""
+    for note in plan.notes:
+        screen.say(note)
     width = max(len(step.name) for step in plan.steps)
     for step in plan.steps:
         costs = [f"{step.forward_passes:,} forward passes"] if step.forward_passes else []
@@ -86,6 +93,22 @@ def print_plan(plan: Plan, screen: Screen) -> None:
         )
 
 
+def _data_notes(context: RunContext) -> Iterator[str]:
+    """That the data are not here yet, or how they differ from what the recipe expects."""
+    options, splits = context.recipe.data, context.splits
+    if context.stand_in is not None:
+        sizes = " and ".join(f"{len(split):,} {name}" for name, split in splits.items())
+        shape, classes = "x".join(map(str, splits["train"].shape)), len(splits["train"].classes)
+        yield f"data: not here yet; planned from the known size: {sizes} samples of {shape} in {classes} classes"
+    elif options.expect is not None:
+        found = {name: len(split) for name, split in splits.items() if name == "test" or options.samples is None}
+        found["classes"] = len(splits["train"].classes)
+        for name, count in found.items():
+            expected = getattr(options.expect, name)
+            if count != expected:
+                yield f"data: {name} is {count:,}, and data.expect says {expected:,}"
+
+
 def _passes(context: RunContext) -> int:
     """Forward passes that cache one teacher from nothing."""
     return sum(len(split) * split_views(name, context.recipe.views) for name, split in context.job.chosen().items())
@@ -97,39 +120,39 @@ def _teacher_steps(context: RunContext, teacher: TeacherRecipe) -> Iterator[Plan
     checkpoint = context.checkpoint(teacher)
     if teacher.teach is not None and checkpoint is not None:
         done = checkpoint.exists() or committed == total
-        yield PlannedStep(f"teach {teacher.name}", f"{teacher.model}, {teacher.teach.epochs} epochs", done)
+        detail = f"{teacher.model}, {teacher.teach.epochs} epochs{manner(teacher.teach)}"
+        yield PlannedStep(f"teach {teacher.name}", detail, done)
+    if teacher.snapshot is not None and checkpoint is not None:
+        done = checkpoint.exists() or committed == total
+        yield PlannedStep(f"snapshot {teacher.name}", _snapshot_detail(context, teacher.snapshot, done=done), done)
     missing = round(_passes(context) * (1 - committed / total))
     seconds = missing / _forward_rate(context, teacher) if missing else 0.0
     detail = f"{committed} of {total} blocks committed"
     yield PlannedStep(f"cache {teacher.name}", detail, committed == total, missing, seconds)
 
 
-def _random_network(context: RunContext, teacher: TeacherRecipe) -> Network:
-    """The teacher's network with random weights: as fast and as wide as the real one, and there without it."""
-    split = next(iter(context.splits.values()))
-    with torch.random.fork_rng(devices=[]):
-        return build_model(teacher.model, len(split.classes), split.shape).eval()
-
-
 def _forward_rate(context: RunContext, teacher: TeacherRecipe) -> float:
-    """Rows a second of the teacher's bare forward pass, from two batches through random weights."""
-    inference, shape = context.recipe.cache.inference, next(iter(context.splits.values())).shape
-    network = _random_network(context, teacher).to(context.device).to(memory_format=torch.channels_last)
-    inputs = torch.zeros(inference.batch, *shape, device=context.device)
-    bf16 = inference.precision == "bf16"
-    with torch.inference_mode(), torch.autocast(context.device.type, torch.bfloat16, enabled=bf16):
-        float(network(inputs).sum())
-        started = time.perf_counter()
-        float(network(inputs).sum())
-    return inference.batch / (time.perf_counter() - started)
+    """Rows a second of the teacher's bare forward pass."""
+    split = next(iter(context.splits.values()))
+    return forward_rate(teacher.model, len(split.classes), split.shape, context.recipe.cache.inference, context.device)
+
+
+def _snapshot_detail(context: RunContext, snapshot: SnapshotOptions, *, done: bool) -> str:
+    """What a snapshot is of, and whether that teacher is taught once more to get it."""
+    source, options = source_of(context.recipe, snapshot)
+    weights, committed = context.checkpoint(source), cached_blocks(context.job, context.teacher_options(source))
+    taught = committed[0] == committed[1] or (weights is not None and weights.exists())
+    again = ", taught once more for it" if taught and not done else ""
+    return f"{source.name} after {snapshot.epoch} of {options.epochs} epochs{again}"
 
 
 def _arrays(context: RunContext, teacher: TeacherRecipe) -> Iterator[PlannedArray]:
     """Bytes of a teacher's arrays, measured where blocks are there."""
+    estimated = _estimated_row(context, teacher)
     for name, split in context.job.chosen().items():
         rows = len(split) * split_views(name, context.recipe.views)
         measured = _measured_row(context, teacher.name, name)
-        for key, size in (measured or _estimated_row(context, teacher, len(split.classes))).items():
+        for key, size in (measured or estimated).items():
             yield PlannedArray(f"{name}/{teacher.name}/{key}", rows, size * rows, bool(measured))
 
 
@@ -144,10 +167,11 @@ def _measured_row(context: RunContext, teacher: str, split: str) -> dict[str, fl
     return {key: sum(c.arrays[key].bytes for c in commits) / rows for key in reader.record.arrays} if rows else {}
 
 
-def _estimated_row(context: RunContext, teacher: TeacherRecipe, classes: int) -> dict[str, float]:
+def _estimated_row(context: RunContext, teacher: TeacherRecipe) -> dict[str, float]:
     """Bytes a row by array before any are known; features at a byte each."""
-    sizes = {"logits": _estimated_logits(context.recipe.cache.encoding, classes)}
-    head = _random_network(context, teacher).head if context.recipe.cache.features else None
+    split, options = next(iter(context.splits.values())), context.recipe.cache
+    sizes = {"logits": _estimated_logits(options.encoding, len(split.classes))}
+    head = random_network(teacher.model, len(split.classes), split.shape).head if options.features else None
     return sizes if head is None else {**sizes, "features": 1.0 * head.in_features}
 
 
@@ -172,23 +196,37 @@ def _bits(step: float, dtype: str) -> float:
 def _later_steps(context: RunContext, *, cached: bool) -> Iterator[PlannedStep]:
     """Verify, distill, statistics, timing and report; what depends on a step to do is to be done too."""
     recipe, out = context.recipe, context.out
-    students = _distill_step(context) if recipe.students else None
-    measured = cached and (students is None or students.done) and (out / "statistics").exists()
+    students = list(_student_steps(context)) if recipe.students else []
+    measured = cached and all(step.done for step in students) and (out / "statistics").exists()
     timed = cached and (recipe.timing is None or (out / "timing.json").exists())
     if recipe.teachers:
         yield PlannedStep("verify", "digests of every block", cached and context.has_mark("verify"))
-    if students is not None:
-        yield students
+    yield from students
     if recipe.teachers:
         yield PlannedStep("statistics", "teachers, and students against them", measured)
     if recipe.timing is not None:
         yield PlannedStep("timing", "an epoch by source of targets", timed)
     yield PlannedStep("report", "report.html and figures", measured and timed and (out / "report.html").exists())
+    if recipe.study is not None and recipe.students:
+        answered = any((folder / "study" / "study.md").exists() for folder in (context.top, out))
+        whole = "claims, tables and figures" if recipe.variant is None else "claims, tables and figures of all variants"
+        yield PlannedStep("study", whole, measured and answered)
 
 
-def _distill_step(context: RunContext) -> PlannedStep:
-    """Students: how many there are, how many are trained, and the time of the rest from those that are."""
+def _student_steps(context: RunContext) -> Iterator[PlannedStep]:
+    """Students from the store, and those whose teacher is run in every step."""
     runs = context.runs()
+    online = [run for run in runs if run.targets == "online"]
+    if len(online) < len(runs):
+        yield _student_step(context, "distill", [run for run in runs if run.targets != "online"])
+    if online:
+        step, done = _student_step(context, "online", online), finished_runs(context.out, online)
+        left = [run for run in online if run.run_id not in done]
+        yield replace(step, forward_passes=sum(map(_online_passes, left)))
+
+
+def _student_step(context: RunContext, name: str, runs: Sequence[RunSpec]) -> PlannedStep:
+    """Students: how many there are, how many are trained, and the time of the rest from those that are."""
     done = finished_runs(context.out, runs)
     missing = [run for run in runs if run.run_id not in done]
     known = {(r["student"], r["samples"]): r["seconds_per_epoch"] / stack_size(r) for r in done.values()}
@@ -201,17 +239,26 @@ def _distill_step(context: RunContext) -> PlannedStep:
     stacks = [len(unit.specs) for unit in units if unit.stacked]
     if stacks:
         detail += f", {sum(stacks)} to train in stacks of up to {max(stacks)}"
-    return PlannedStep("distill", detail, not missing, seconds=seconds)
+    return PlannedStep(name, detail, not missing, seconds=seconds)
+
+
+def _online_passes(run: RunSpec) -> int:
+    """Forward passes of its teachers in all steps of a run."""
+    return run.samples * run.training.epochs * len(run.teachers)
 
 
 def _break_even(context: RunContext, passes: int) -> float | None:
     """The number of students from which caching runs the teacher less often than online distillation does."""
-    online = [run.samples * run.training.epochs * len(run.teachers) for run in context.runs() if run.teachers]
+    online = [_online_passes(run) for run in context.runs() if run.teachers]
     return passes / (sum(online) / len(online)) if online else None
 
 
 def _duration(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
+    """Seconds as people say them."""
+    for unit, length, last in (("s", 1, 120), ("min", 60, 120 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < last:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds / (24 * 3600):.1f} days"
 
 
 def _size(size: float) -> str:

@@ -12,13 +12,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from logitcache.errors import Fault
 from logitcache.factories import nearest
+from logitcache.pipeline.changes import apply_changes, asked_for, take_tables
 from logitcache.pipeline.faults import show
-from logitcache.pipeline.overrides import parse_value, put_value
 
 __all__ = ["apply_profile"]
 
@@ -33,34 +33,12 @@ def apply_profile(table: Table, overrides: Sequence[str]) -> tuple[Table, list[F
         overrides: those of the command line, of which ``profile=NAME`` is heeded here.
     """
     table = copy.deepcopy(table)
-    profiles, chosen = table.pop("profiles", {}), _chosen(table, overrides)
-    if not isinstance(profiles, dict) or not all(isinstance(changes, dict) for changes in profiles.values()):
-        return table, [Fault("profiles", show(profiles), "must be tables, [profiles.NAME], of keys to change")]
-    if chosen is None:
-        return table, []
+    profiles, faults = take_tables(table, "profiles")
+    chosen = asked_for(table, overrides, "profile")
+    if chosen is None or faults:
+        return table, faults
     if not isinstance(chosen, str) or chosen not in profiles:
         known = ", ".join(profiles) or "none"
         allowed = f"must be one of the recipe's profiles: {known}{nearest(str(chosen), list(profiles))}"
         return table, [Fault("profile", show(chosen), allowed)]
-    faults = []
-    for parts, value in _leaves(profiles[chosen], ()):
-        trouble = put_value(table, parts, value)
-        if trouble:
-            faults.append(Fault(f"profiles.{chosen}.{'.'.join(parts)}", show(value), trouble))
-    return table, faults
-
-
-def _chosen(table: Mapping[str, Any], overrides: Sequence[str]) -> Any:
-    """The profile that is asked for: by the last override that names one, else by the file; None without."""
-    named = [text for key, _, text in (override.partition("=") for override in overrides) if key.strip() == "profile"]
-    return parse_value(named[-1].strip()) if named else table.get("profile")
-
-
-def _leaves(changes: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """(key, value) of all that tables in tables hold; dots in a quoted key part it too."""
-    for key, value in changes.items():
-        here = (*above, *key.split("."))
-        if isinstance(value, dict) and value:
-            yield from _leaves(value, here)
-        else:
-            yield here, value
+    return table, apply_changes(table, profiles[chosen], f"profiles.{chosen}")

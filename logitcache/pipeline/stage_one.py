@@ -6,6 +6,7 @@ Each step is a function of the run's context, does only what is not done yet, an
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import torch
 
@@ -15,11 +16,13 @@ from logitcache.errors import CheckError, InputError
 from logitcache.files import write_text
 from logitcache.pipeline.checking import verify_with_bar
 from logitcache.pipeline.context import RunContext
-from logitcache.pipeline.recipe import TeacherRecipe
-from logitcache.pipeline.teaching import is_taught, teach
+from logitcache.pipeline.lessons import lessons_fingerprint, manner, source_of
+from logitcache.pipeline.schema import SnapshotOptions, TeacherRecipe, TeachOptions
+from logitcache.pipeline.snapshots import is_taken
+from logitcache.pipeline.teaching import is_taught, teach, teach_again
 from logitcache.pipeline.timing import TimingOptions, time_epochs
 from logitcache.records import fingerprint
-from logitcache.teacher import load_teacher
+from logitcache.teacher import load_teacher, read_checkpoint_metadata
 from logitcache.views import Renderer
 
 __all__ = ["cache", "run_stage_one", "time_sources", "verify_store"]
@@ -34,7 +37,7 @@ def run_stage_one(context: RunContext) -> None:
 
 
 def cache(context: RunContext, teacher: TeacherRecipe) -> None:
-    """Cache one teacher, after teaching it where the recipe says so; nothing where all of it is in the store."""
+    """Cache one teacher, after its weights are made where the recipe says how; nothing where all of it is stored."""
     checkpoint = context.checkpoint(teacher)
     committed, total = cached_blocks(context.job, context.teacher_options(teacher))
     at_hand = checkpoint is not None and checkpoint.exists()
@@ -42,13 +45,33 @@ def cache(context: RunContext, teacher: TeacherRecipe) -> None:
         context.screen.say(f"cache {teacher.name}: all {total} blocks are in the store")
         return
     if teacher.teach is not None and checkpoint is not None:
-        if is_taught(context, teacher, teacher.teach, checkpoint):
-            context.screen.say(f"teach {teacher.name}: done before")
-        else:
-            with context.screen.step(f"teach {teacher.name} ({teacher.model})"):
-                outcome = teach(context, teacher, teacher.teach, checkpoint)
-            context.screen.say(f"  test accuracy {outcome.test_accuracy:.2f} %")
+        _teach(context, teacher, teacher.teach, checkpoint)
+    if teacher.snapshot is not None and checkpoint is not None:
+        _take(context, teacher, teacher.snapshot, checkpoint)
     _cache_blocks(context, teacher, total - committed)
+
+
+def _teach(context: RunContext, teacher: TeacherRecipe, options: TeachOptions, checkpoint: Path) -> None:
+    """Make a teacher's weights and the snapshots of it."""
+    if is_taught(context, teacher, options, checkpoint):
+        context.screen.say(f"teach {teacher.name}: done before")
+        return
+    with context.screen.step(f"teach {teacher.name} ({teacher.model}{manner(options)})"):
+        outcome = teach(context, teacher, options, checkpoint)
+    context.screen.say(f"  test accuracy {outcome.test_accuracy:.2f} %")
+
+
+def _take(context: RunContext, teacher: TeacherRecipe, snapshot: SnapshotOptions, path: Path) -> None:
+    """Make a teacher of an epoch of another one's training, where that training did not."""
+    source, options = source_of(context.recipe, snapshot)
+    inputs, weights = lessons_fingerprint(context, source, options), context.checkpoint(source)
+    if weights is not None and not is_taken(context, teacher, inputs):
+        again = f"{source.name} is taught once more for {snapshot.epoch} of {options.epochs} epochs, as it was"
+        with context.screen.step(f"snapshot {teacher.name}: {again}"):
+            teach_again(context, source, options, weights)
+    accuracy = read_checkpoint_metadata(path)["test_accuracy"]
+    where = f"{source.name} after {snapshot.epoch} of {options.epochs} epochs"
+    context.screen.say(f"snapshot {teacher.name}: {where}, test accuracy {accuracy} %")
 
 
 def _cache_blocks(context: RunContext, teacher: TeacherRecipe, missing: int) -> None:
@@ -78,7 +101,8 @@ def verify_store(context: RunContext) -> None:
     store = context.store()
     if store is None:
         raise InputError(f"{context.store_path} does not exist; run the cache step first")
-    inputs = context.store_fingerprint()
+    context.note_shared_store()
+    inputs = context.store_fingerprint(whole=True)
     if context.was_done("verify", inputs):
         context.screen.say("verify: done before")
         return

@@ -5,6 +5,7 @@ Each step is a function of the run's context, does only what is not done yet, an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from rich.console import Console
@@ -15,55 +16,74 @@ from logitcache.errors import InputError
 from logitcache.pipeline.board import watch
 from logitcache.pipeline.context import RunContext
 from logitcache.pipeline.progress import Screen
+from logitcache.pipeline.walking import walk
 from logitcache.records import fingerprint
 from logitcache.report import write_report
-from logitcache.student.distributed import World, from_environment
+from logitcache.student.distributed import ALONE, World, from_environment
 from logitcache.sweep import finished_runs, run_parallel, run_sweep, write_results
 
-__all__ = ["distill", "make_report", "make_statistics"]
+__all__ = ["distill", "distill_all", "make_report", "make_statistics"]
 
 
-def distill(context: RunContext) -> None:
-    """Train every student that is not trained yet; no teacher is loaded.
+def distill_all(contexts: Sequence[RunContext]) -> None:
+    """Train the students of every variant; under ``torchrun`` the processes meet once, for all of them.
+
+    Raises:
+        CheckError: see :func:`distill`.
+    """
+    with from_environment(contexts[0].device.type) as world:
+        walk(contexts, lambda context: distill(context, world))
+
+
+def distill(context: RunContext, world: World = ALONE) -> None:
+    """Train every student that is not trained yet; no teacher is loaded, and students that need one are left alone.
 
     Under ``torchrun`` all processes train one student after another together, and rank 0 alone speaks.
 
     Raises:
         CheckError: some of them failed; all others are trained.
     """
-    with from_environment(context.device.type) as world:
-        if not world.leads:
-            context = replace(context, screen=Screen(Console(quiet=True)))
-        _distill(context, world)
+    if not world.leads:
+        context = replace(context, screen=Screen(Console(quiet=True)))
+    _distill(context, world)
 
 
 def _distill(context: RunContext, world: World) -> None:
     """Train what is missing, in this process's part."""
-    runs = context.runs()
+    runs, sweep = context.runs(), context.sweep()
     if not runs:
         context.screen.say("distill: the recipe has no students")
         return
     done = finished_runs(context.out, runs)
-    missing = [run for run in runs if run.run_id not in done]
+    own = [run for run in runs if sweep.trains(run)]
+    missing = [run for run in own if run.run_id not in done]
+    left = len(runs) - len(done) - len(missing)
+    if left:
+        context.screen.say(
+            f"distill: {left} students with targets = 'online' need the teacher itself: `logitcache run` trains them"
+        )
     if not missing:
-        if world.leads:
+        if done and world.leads:
             write_results(context.out, runs)
-        context.screen.say(f"distill: all {len(runs)} students are trained")
+        if done:
+            context.screen.say(f"distill: all {len(done)} students are trained")
         return
     _need_teachers(context, {name for run in missing for name in run.teachers})
+    if world.leads:
+        context.note_shared_store()
     epochs = {run.run_id: run.training.epochs for run in missing}
     together = f", each by {world.size} processes" if world.size > 1 else ""
-    title = f"distill {len(missing)} of {len(runs)} students{together}"
+    title = f"distill {len(missing)} of {len(own)} students{together}"
     with context.screen.step(title), watch(context.screen, epochs) as listener:
         if world.size > 1:
-            run_parallel(context.sweep(), runs, world, context.recipe.sweep, listeners=[listener])
+            run_parallel(sweep, runs, world, context.recipe.sweep, listeners=[listener])
         else:
-            run_sweep(context.sweep(), runs, context.recipe.sweep, listeners=[listener])
+            run_sweep(sweep, runs, context.recipe.sweep, listeners=[listener])
 
 
 def make_statistics(context: RunContext) -> None:
     """Statistics of the stored logits, and of students against teachers."""
-    if context.store() is None:
+    if context.store() is None or context.own_teachers() == ():
         return
     inputs = fingerprint({"store": context.store_fingerprint(), "runs": context.run_fingerprint()})
     if context.was_done("statistics", inputs):
@@ -71,7 +91,8 @@ def make_statistics(context: RunContext) -> None:
         return
     students = context.out / "students"
     with context.screen.step("statistics"):
-        statistics.run(context.store_path, context.out / "statistics", students if students.is_dir() else None)
+        beside = students if students.is_dir() else None
+        statistics.run(context.store_path, context.out / "statistics", beside, context.own_teachers())
     context.mark_done("statistics", inputs)
 
 
@@ -87,6 +108,7 @@ def make_report(context: RunContext) -> None:
     if page.exists() and context.was_done("report", fingerprint(parts)):
         context.screen.say(f"report: {page}")
         return
+    context.note_shared_store()
     with context.screen.step("report"):
         page = write_report(context.out)
     context.mark_done("report", fingerprint(parts))

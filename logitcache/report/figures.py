@@ -9,6 +9,7 @@ by marker and line too. No pyplot: figures are objects, nothing is global.
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,9 @@ __all__ = ["DARK", "LIGHT", "Bar", "Draw", "Theme", "accuracy", "bars", "bounds"
 
 WIDTH, DOTS = 4.8, 100
 """Inches, and pixels an inch on the page; files have twice as many."""
+
+_LINE = 34
+"""Letters of a row's name on one line: longer names would leave a panel no room."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,8 @@ def accuracy(rows: Sequence[Row], colours: Mapping[str, int], baseline: Row | No
     """
 
     def draw(theme: Theme) -> Figure:
-        figure, axes = _panel(theme, height=1.0 + 0.3 * len(rows))
+        names = [textwrap.fill(row.name, _LINE) for row in rows]
+        figure, axes = _panel(theme, height=1.0 + (0.15 + 0.15 * _lines(names)) * len(rows))
         low, high = _limits([value for row in rows for value in row.accuracies.values()], room=0.1)
         for place, row in enumerate(rows):
             _accuracy_row(axes, row, place, theme, colours[row.setting.label])
@@ -102,7 +107,7 @@ def accuracy(rows: Sequence[Row], colours: Mapping[str, int], baseline: Row | No
             axes.axvline(baseline.mean, color=theme.muted, linewidth=1, linestyle=(0, (4, 3)), zorder=0)
             axes.text(baseline.mean, -0.75, "best hard labels", color=theme.muted, ha="center", va="bottom", fontsize=9)
         axes.set(xlim=(low, high), ylim=(len(rows) - 0.4, -0.7))
-        axes.set_yticks(range(len(rows)), [row.name for row in rows])
+        axes.set_yticks(range(len(rows)), names)
         axes.set_xlabel("test accuracy, %" + _teacher_note(teacher))
         axes.grid(visible=False, axis="y")
         return figure
@@ -178,13 +183,20 @@ def _name_ends(axes: Axes, ends: list[tuple[Row, float]], theme: Theme, colours:
     """Name each line, without its views, right of the panel; names are spread so that no two overlap."""
     low, high = axes.get_ylim()
     ordered = sorted(ends, key=lambda end: end[1])
-    places = _spread([(value - low) / (high - low) for _, value in ordered], gap=0.95 / max(len(ends), 13))
-    for (row, value), place in zip(ordered, places, strict=True):
+    names = [textwrap.fill(row.brief, _LINE) for row, _ in ordered]
+    gap = 0.95 / max(len(ends), 13 / _lines(names))
+    places = _spread([(value - low) / (high - low) for _, value in ordered], gap)
+    for (row, value), name, place in zip(ordered, names, places, strict=True):
         shade = theme.series[colours[row.setting.label] % len(theme.series)]
         to = axes.transAxes
         end = (value - low) / (high - low)
         axes.plot([1.0, 1.035, 1.05], [end, place, place], color=shade, linewidth=0.9, transform=to, clip_on=False)
-        axes.text(1.06, place, row.brief, transform=to, va="center", color=theme.ink, fontsize=9)
+        axes.text(1.06, place, name, transform=to, va="center", color=theme.ink, fontsize=9)
+
+
+def _lines(names: Sequence[str]) -> int:
+    """The lines of the longest of some names."""
+    return max(name.count("\n") for name in names) + 1
 
 
 def _spread(places: Sequence[float], gap: float) -> list[float]:

@@ -18,6 +18,7 @@ from logitcache.report.sources import read_evidence
 from logitcache.report.story import Story, cached, tell
 from logitcache.report.tables import Comparison, write_summary
 from logitcache.store import open_store, store_info
+from logitcache.store_note import of_teachers, read_note
 
 __all__ = ["render", "write_report"]
 
@@ -43,20 +44,26 @@ def write_report(directory: Path, info: Mapping[str, Any] | None = None) -> Path
 
     Args:
         directory: what a recipe's run left (see ``sources``).
-        info: what the store says about itself; read from ``directory/store.zarr`` by default, where there is one.
+        info: what the store says about itself; read by default from the store that the run shares with others, of
+            which only the run's teachers count, or from ``directory/store.zarr``, where there is one.
 
     Raises:
         InputError: there is nothing to report on, or a file is not what it should be.
     """
-    store = directory / "store.zarr"
-    if info is None and store.exists():
-        info = store_info(open_store(store))
-    story = tell(read_evidence(directory, info))
+    story = tell(read_evidence(directory, _store_info(directory) if info is None else info))
     if story.rows:
         write_summary(story.rows, directory / "summary.csv")
     page = directory / "report.html"
     page.write_text(render(story), encoding="utf-8")
     return page
+
+
+def _store_info(directory: Path) -> Mapping[str, Any] | None:
+    """What the run's store says about itself; None where there is no store."""
+    note, own = read_note(directory), directory / "store.zarr"
+    if note is not None and note.store.exists():
+        return of_teachers(store_info(open_store(note.store)), note.teachers)
+    return store_info(open_store(own)) if own.exists() else None
 
 
 def render(story: Story) -> str:

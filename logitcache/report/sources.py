@@ -26,6 +26,9 @@ __all__ = ["Cells", "Curve", "Evidence", "Run", "number", "read_evidence", "read
 Cells = Mapping[str, str]
 """One line of a CSV file by column."""
 
+_LATER = ("weight_decay", "labels", "targets", "labelled")
+"""Columns that a results.csv of an earlier version lacks."""
+
 Curve = tuple[tuple[int, float], ...]
 """(epoch, test accuracy in percent) of every epoch that was evaluated."""
 
@@ -57,6 +60,10 @@ class Run:
     weight_decay: str = ""
     """This and what follows: '' in a results.csv of the first version."""
     labels: str = ""
+    targets: str = ""
+    """views, clean or online."""
+    labelled: str = ""
+    """Samples with labels for the cross-entropy; '' where all had."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +118,7 @@ def read_runs(path: Path) -> tuple[Run, ...]:
 def _run(cells: Cells, path: Path) -> Run:
     """One line of ``results.csv``."""
     text = [name for name in Run.__dataclass_fields__ if not name.endswith("accuracy")]
-    missing = [name for name in text if name not in cells and name not in ("weight_decay", "labels")]
+    missing = [name for name in text if name not in cells and name not in _LATER]
     if missing:
         raise InputError(f"{path} has no column {', '.join(missing)}; it is not a results.csv of this version")
     values: dict[str, Any] = {name: cells.get(name) or "" for name in text}

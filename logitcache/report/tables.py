@@ -34,6 +34,8 @@ SETTING = (
     "learning_rate",
     "weight_decay",
     "labels",
+    "targets",
+    "labelled",
 )
 """What tells one row from another; the seed does not."""
 
@@ -150,14 +152,16 @@ def _names(setting: Run, group: list[Run]) -> list[str]:
         "learning_rate": f"lr {setting.learning_rate}",
         "weight_decay": f"wd {setting.weight_decay}",
         "labels": f"{setting.labels} labels",
+        "targets": f"targets {setting.targets}" * bool(setting.teachers),
+        "labelled": f"{setting.labelled} labelled",
     }
-    differing = [text for key, text in texts.items() if getattr(setting, key) and _differs(key, group)]
+    differing = [text for key, text in texts.items() if text and getattr(setting, key) and _differs(key, group)]
     return [setting.label or setting.objective, views, *differing]
 
 
 def _differs(key: str, group: list[Run]) -> bool:
     """Whether rows of a group differ in a key; hard labels have no teacher, which is no difference worth a name."""
-    return len({getattr(one, key) for one in group} - {""}) > 1
+    return len({getattr(one, key) for one in group} - ({""} if key == "teachers" else set())) > 1
 
 
 @dataclass(frozen=True)

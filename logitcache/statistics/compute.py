@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,25 +68,37 @@ class BlockSums:
     students: tuple[StudentTally, ...]
 
 
-def run(store_path: Path | str, out: Path, students: Path | None = None) -> tuple[Path, ...]:
-    """Measure a store, and the students in a folder if given; returns the CSV files written to ``out``."""
-    return write(compute(open_store(store_path), students=students), out)
+def run(
+    store_path: Path | str, out: Path, students: Path | None = None, teachers: Collection[str] | None = None
+) -> tuple[Path, ...]:
+    """Measure a store, and the students in a folder if given; returns the CSV files written to ``out``.
+
+    ``teachers`` names those that are measured; None for all.
+    """
+    return write(compute(open_store(store_path), students=students, teachers=teachers), out)
 
 
 def compute(
-    store: LogitStore, *, students: Path | None = None, taus: Sequence[float] = TAUS, scheduler: str = "threads"
+    store: LogitStore,
+    *,
+    students: Path | None = None,
+    teachers: Collection[str] | None = None,
+    taus: Sequence[float] = TAUS,
+    scheduler: str = "threads",
 ) -> tuple[Table, ...]:
     """The tables of a store.
 
     Args:
         store: what ``open_store`` returns.
         students: the folder of the students' folders; None leaves their table out.
+        teachers: names of those that are measured; None for all of the store.
         taus: temperatures of KL(teacher || student), above 0.
         scheduler: Dask's name of it: "threads", "synchronous", "processes" or "distributed".
     """
     if any(tau <= 0 for tau in taus):
         raise InputError(f"taus = {tuple(taus)}: temperatures are above 0")
-    pairs = [(teacher, split) for split in store.splits for teacher in store.teachers(split)]
+    found = ((teacher, split) for split in store.splits for teacher in store.teachers(split))
+    pairs = [pair for pair in found if teachers is None or pair[0] in teachers]
     runs = {pair: _runs(store, pair, students) for pair in pairs}
     plan = [_plan(store, pair, [one.logits for one in runs[pair] if not one.reason], taus) for pair in pairs]
     sums = dict(zip(pairs, _compute_all(*plan, scheduler=scheduler), strict=True))

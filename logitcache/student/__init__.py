@@ -17,6 +17,7 @@ How::
     training       a network trained to its end, or from where it was stopped
     checkpoint     the whole state of a training in one safetensors file
     evaluation     predictions and accuracy on the clean view
+    measuring      train samples: accuracy, and the logits' distance to the teacher's
 
 Nothing here knows a teacher: soft targets arrive as tensors in a batch.
 """

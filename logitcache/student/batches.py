@@ -8,7 +8,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-__all__ = ["Batch", "Feed", "Outputs"]
+__all__ = ["HIDDEN", "Batch", "Feed", "Outputs"]
+
+HIDDEN = -100
+"""The label of a sample whose label is not shown; torch's cross-entropy leaves such rows out."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Batch:
 
     Attributes:
         inputs: float32 ``(B, C, H, W)``, normalised.
-        labels: int64 ``(B,)``.
+        labels: int64 ``(B,)``; :data:`HIDDEN` where a sample's label is not shown.
         teacher: float32 logits ``(B, K)`` of the soft targets, or None where no objective reads them.
         partner_labels: int64 ``(B,)``, the labels of the samples mixed in by mixup or CutMix, or None.
         weight: float32 ``(B,)``, the share of each sample's own label when mixed, or None.
@@ -27,6 +30,9 @@ class Batch:
             all parts' mean losses the mean over the global batch. 1 where a batch is not cut; 0 for the one row that
             stands in for an empty part.
         whole: whether the soft targets have every logit; those of a ``topk`` store have the largest only.
+        labelled: where labels are hidden, what the sum of the cross-entropy is divided by: the labelled rows of the
+            global batch times this part's share of its rows, so that all parts' means make the mean over these rows;
+            0 where there is none. None where every label is shown.
     """
 
     inputs: Tensor
@@ -38,6 +44,7 @@ class Batch:
     members: Tensor | None = None
     share: float = 1.0
     whole: bool = True
+    labelled: float | None = None
 
 
 @dataclass(frozen=True)

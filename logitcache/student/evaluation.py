@@ -11,9 +11,11 @@ from torch import Tensor, nn
 from logitcache.data import Split
 from logitcache.views import Renderer, ViewOptions
 
-__all__ = ["Evaluator"]
+__all__ = ["BATCH", "Evaluator", "forward"]
 
-_BATCH = 1000
+BATCH = 1000
+"""Samples that are shown at once."""
+
 _KEEP_BYTES = 1 << 30
 
 
@@ -31,13 +33,7 @@ class Evaluator:
 
     def logits(self, network: nn.Module) -> Tensor:
         """Logits of all samples, float32 (samples, classes) on the device."""
-        training = network.training
-        network.eval()
-        bf16 = self._precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=bf16):
-            outputs = [network(inputs).float() for inputs in self._batches()]
-        network.train(training)
-        return torch.cat(outputs)
+        return torch.cat([forward(network, inputs, self._precision) for inputs in self._batches()])
 
     @cached_property
     def _labels(self) -> Tensor:
@@ -56,5 +52,15 @@ class Evaluator:
 
     def _render(self) -> Iterator[Tensor]:
         rows = torch.arange(len(self._split))
-        for rendered in self._renderer.stream([(rows, 0)], _BATCH):
+        for rendered in self._renderer.stream([(rows, 0)], BATCH):
             yield rendered.inputs
+
+
+def forward(network: nn.Module, inputs: Tensor, precision: str) -> Tensor:
+    """Logits of inputs in eval mode, float32 without gradient; ``bf16`` runs the network under autocast."""
+    training = network.training
+    network.eval()
+    with torch.inference_mode(), torch.autocast(inputs.device.type, torch.bfloat16, enabled=precision == "bf16"):
+        logits: Tensor = network(inputs).float()
+    network.train(training)
+    return logits

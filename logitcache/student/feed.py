@@ -10,13 +10,14 @@ import math
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, fields
 
+import torch
 from torch import Tensor
 
 from logitcache.errors import InputError
 from logitcache.records import sha256
 from logitcache.soft_targets import FeatureTargets, SoftTargets, epoch_rows, epoch_view
 from logitcache.soft_targets.order import windowed_rows
-from logitcache.student.batches import Batch
+from logitcache.student.batches import HIDDEN, Batch
 from logitcache.views import Rendered, Renderer
 
 __all__ = ["FeedOptions", "OnlineTeacher", "Shown", "ViewFeed"]
@@ -58,9 +59,15 @@ class FeedOptions:
 
 @dataclass(frozen=True)
 class Shown(Rendered):
-    """Rendered inputs of a batch, or of a rank's part of it, with the factor of its mean (:class:`Batch`)."""
+    """Rendered inputs of a batch, or of a rank's part of it.
+
+    Attributes:
+        share: the factor of its mean (:class:`Batch`).
+        batch: the rows of the global batch that it is a part of, int64 on the host; None where it is all of it.
+    """
 
     share: float = 1.0
+    batch: Tensor | None = None
 
 
 class ViewFeed:
@@ -77,6 +84,8 @@ class ViewFeed:
         labels: int64 (samples of the split,), instead of the split's own.
         features: cached penultimate features.
         members: give the logits of each of ``soft``'s teachers apart, too.
+        labelled: positions in the split, int64, of the samples whose labels are shown; None for all of them.
+        clean: give soft targets and features of the clean view, whatever view is shown.
     """
 
     def __init__(
@@ -90,6 +99,8 @@ class ViewFeed:
         labels: Tensor | None = None,
         features: FeatureTargets | None = None,
         members: bool = False,
+        labelled: Tensor | None = None,
+        clean: bool = False,
     ) -> None:
         given = renderer.split.labels if labels is None else labels
         if given.shape != renderer.split.labels.shape:
@@ -98,8 +109,14 @@ class ViewFeed:
             raise InputError("members asked of a feed without soft targets; give it soft")
         self._renderer, self._options, self._rows = renderer, options, rows
         self._soft, self._online, self._features, self._members = soft, online, features, members
+        self._clean = clean
+        self._shows = None if labelled is None else torch.zeros(len(given), dtype=torch.bool)
+        if self._shows is not None:
+            self._shows[labelled] = True
+            given = given.cpu().where(self._shows, torch.tensor(HIDDEN))
         self._labels = given.to(renderer.device)
-        self._label_key = None if labels is None else sha256(labels.cpu().numpy().tobytes())
+        own = labels is None and labelled is None
+        self._label_key = None if own else sha256(given.cpu().numpy().tobytes())
         self.samples = len(renderer.split) if rows is None else len(rows)
         self.steps = math.ceil(self.samples / options.batch)
 
@@ -112,7 +129,8 @@ class ViewFeed:
     @property
     def batch_key(self) -> Hashable:
         """Feeds with equal keys give equal batches."""
-        return self.inputs_key, self._label_key, self._soft, self._online, self._features, self._members
+        targets = self._soft, self._online, self._features, self._members, self._clean
+        return self.inputs_key, self._label_key, *targets
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from step ``start`` on, a function of both."""
@@ -124,23 +142,24 @@ class ViewFeed:
         """Start to decode what an epoch and the one after it need; :meth:`epoch` does so itself."""
         for targets in (self._soft, self._features):
             if targets is not None:
-                targets.prefetch(self._view(epoch))  # the next one must not displace it
-                targets.prefetch(self._view(epoch + 1))
+                targets.prefetch(self._target_view(epoch))  # the next one must not displace it
+                targets.prefetch(self._target_view(epoch + 1))
 
     def rendered(self, epoch: int, start: int = 0) -> Iterator[Shown]:
         """The inputs of an epoch from step ``start`` on; what is before is not rendered."""
         if not 0 <= start <= self.steps:
             raise InputError(f"step {start} of an epoch of {self.steps} steps")
-        view, jobs, shares = self._view(epoch), *self._jobs(self._order(epoch), start)
-        part = self._options.part(self._options.batch)
+        view, order, batch = self._view(epoch), self._order(epoch), self._options.batch
+        jobs, shares = self._jobs(order, start)
+        part = self._options.part(batch)
         stream = self._renderer.stream([(rows, view) for rows in jobs], max(1, part.stop - part.start))
-        for rendered, share in zip(stream, shares, strict=True):
+        for step, (rendered, share) in enumerate(zip(stream, shares, strict=True), start):
             parts = {field.name: getattr(rendered, field.name) for field in fields(rendered)}
-            yield Shown(**parts, share=share)
+            yield Shown(**parts, share=share, batch=order[step * batch : (step + 1) * batch])
 
     def batch(self, shown: Rendered, epoch: int) -> Batch:
         """Labels and soft targets for rendered inputs of an epoch."""
-        rows, device, view = shown.rows, self._renderer.device, self._view(epoch)
+        rows, device, view = shown.rows, self._renderer.device, self._target_view(epoch)
         teacher, members = self._logits(shown, view)
         return Batch(
             inputs=shown.inputs,
@@ -152,6 +171,7 @@ class ViewFeed:
             members=members,
             share=shown.share if isinstance(shown, Shown) else 1.0,
             whole=self._soft is None or self._soft.whole,
+            labelled=None if self._shows is None else self._labelled(shown, self._shows),
         )
 
     def _logits(self, shown: Rendered, view: int) -> tuple[Tensor | None, Tensor | None]:
@@ -164,6 +184,12 @@ class ViewFeed:
             return self._soft.gather(shown.rows, view), None
         members = self._soft.gather_members(shown.rows, view)
         return self._soft.combine(members), members
+
+    def _labelled(self, shown: Rendered, shows: Tensor) -> float:
+        """What the sum of this part's cross-entropy is divided by (:class:`Batch`)."""
+        if not isinstance(shown, Shown) or shown.batch is None:
+            return float(shows[shown.rows].sum())
+        return float(shows[shown.batch].sum()) * shown.share / self._options.world
 
     def _jobs(self, order: Tensor, start: int) -> tuple[list[Tensor], list[float]]:
         """This rank's rows from a step on, whole batches before the last partial one, and each step's share."""
@@ -187,6 +213,10 @@ class ViewFeed:
     def _view(self, epoch: int) -> int:
         """The view that all samples show in an epoch."""
         return epoch_view(epoch, self._options.views)
+
+    def _target_view(self, epoch: int) -> int:
+        """The view whose cached targets they are given."""
+        return 0 if self._clean else self._view(epoch)
 
     @property
     def _window(self) -> tuple[int, int] | None:

@@ -24,17 +24,20 @@ from logitcache.student import checkpoint as files
 from logitcache.student.batches import Batch
 from logitcache.student.learner import Learner
 from logitcache.student.options import TrainingOptions
-from logitcache.student.records import METRICS, EpochRecord, add_metrics, write_metrics
+from logitcache.student.records import METRICS, EpochRecord, Measured, add_metrics, write_metrics
 from logitcache.student.schedule import rate_at
 from logitcache.student.world import World
 
-__all__ = ["Evaluate", "GroupFeed", "Loop", "Member", "Progress"]
+__all__ = ["Evaluate", "GroupFeed", "Loop", "Member", "Progress", "Snapshot"]
 
-Evaluate = Callable[[nn.Module], float]
-"""The test accuracy in percent of a network in eval mode."""
+Evaluate = Callable[[nn.Module], float | Measured]
+"""The test accuracy in percent of a network in eval mode, alone or with what was measured beside it."""
 
 Progress = Callable[[int, EpochRecord], None]
 """Told a member's number and its record after each epoch."""
+
+Snapshot = Callable[[int, int, nn.Module], None]
+"""Given a member's number, its epochs done, and its network as it would be saved."""
 
 
 class GroupFeed(Protocol):
@@ -69,8 +72,10 @@ class Loop:
     feed: GroupFeed
     members: Sequence[Member]
     checkpoint: Path
-    evaluate: Evaluate
+    evaluate: Sequence[Evaluate]
+    """One a member."""
     progress: Progress | None
+    snapshot: Snapshot | None
     world: World
     records: list[list[EpochRecord]] = field(init=False)
     losses: Tensor = field(init=False)
@@ -125,6 +130,10 @@ class Loop:
         self.losses.zero_()
         if not self.world.leads:
             return
+        if self.snapshot is not None:  # before the checkpoint, which would not come back to this epoch
+            for number in open_members:
+                if _goes_on(self.records[number]):
+                    self.snapshot(number, self.epoch, networks[number].eval())
         if self.ended or self.due:
             self._save()
         for number in open_members:
@@ -153,14 +162,21 @@ class Loop:
         options, done = self.members[number].options, self.epoch + 1
         finite = math.isfinite(loss)
         due = done % options.evaluate_every == 0 or done == options.epochs
+        found = self._measured(number, networks[number]) if networks and due and finite else None
         return EpochRecord(
             epoch=done,
             loss=loss if finite else None,
             learning_rate=_rates(options, self.epoch, self.feed.steps)[0],
             train_seconds=self.seconds,
-            test_accuracy=self.evaluate(networks[number].eval()) if networks and due and finite else None,
+            test_accuracy=None if found is None else found.test_accuracy,
             samples=self.feed.samples,
+            **({} if found is None else asdict(found.train)),
         )
+
+    def _measured(self, number: int, network: nn.Module) -> Measured:
+        """What a member's own evaluation says of its network."""
+        found = self.evaluate[number](network.eval())
+        return found if isinstance(found, Measured) else Measured(found)
 
     def _save(self) -> None:
         """Write the checkpoint."""

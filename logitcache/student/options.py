@@ -14,6 +14,9 @@ __all__ = ["TrainingOptions"]
 _LATER = {"ema": None, "compile": False}
 """Options that came after the first release, with the value that changes nothing."""
 
+_LOOKING = {"measure_train"}
+"""Options that say what is looked at, and decide nothing else."""
+
 
 class TrainingOptions(ScheduleOptions):
     """How a network is trained: length, optimizer, schedule, precision, and how often to look and to save."""
@@ -41,6 +44,11 @@ class TrainingOptions(ScheduleOptions):
     evaluate_every: int = Field(
         default=1, gt=0, description="epochs between test accuracies; the last epoch always has one"
     )
+    measure_train: bool = Field(
+        default=False,
+        description="with each test accuracy, train accuracy and the logits' distance to the teacher's, on the clean "
+        "view of the train samples seen: a forward pass over them; runs that are finished are not measured later",
+    )
     checkpoint_seconds: float = Field(
         default=30.0, ge=0, description="least seconds between two checkpoints, within epochs too; 0: after every step"
     )
@@ -51,7 +59,8 @@ class TrainingOptions(ScheduleOptions):
         Args:
             without: options to leave out.
 
-        Later options are left out where they change nothing, so that fingerprints of older trainings stay.
+        Later options are left out where they change nothing, so that fingerprints of older trainings stay; what only
+        looks at a training is always left out.
         """
-        record = self.model_dump(mode="json", exclude=set(without))
+        record = self.model_dump(mode="json", exclude={*_LOOKING, *without})
         return {key: value for key, value in record.items() if key not in _LATER or value != _LATER[key]}

@@ -11,9 +11,9 @@ from torch import nn
 from logitcache.errors import InputError
 from logitcache.student.batches import Batch, Feed
 from logitcache.student.learner import Learner, ObjectiveFunction, SingleLearner
-from logitcache.student.loop import Evaluate, GroupFeed, Loop, Member, Progress
+from logitcache.student.loop import Evaluate, GroupFeed, Loop, Member, Progress, Snapshot
 from logitcache.student.options import TrainingOptions
-from logitcache.student.records import METRICS, EpochRecord, Outcome, outcome
+from logitcache.student.records import METRICS, EpochRecord, Measured, Outcome, outcome
 from logitcache.student.world import ALONE, World
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "EpochRecord",
     "Evaluate",
     "GroupFeed",
+    "Measured",
     "Member",
     "Outcome",
     "TrainingOptions",
@@ -42,6 +43,7 @@ def train(
     evaluate: Evaluate,
     seed: int,
     progress: Callable[[EpochRecord], None] | None = None,
+    snapshot: Callable[[int, nn.Module], None] | None = None,
 ) -> Outcome:
     """Train a network in place; go on from the folder's checkpoint where there is one.
 
@@ -52,9 +54,12 @@ def train(
         objective: from outputs, batch and epoch to the loss; where it is a module, its parameters are trained too.
         options: all else that decides the weights.
         folder: gets ``metrics.jsonl`` and ``checkpoint.safetensors``; the caller removes the latter when done.
-        evaluate: the test accuracy in percent of the network, which is in eval mode meanwhile.
+        evaluate: the test accuracy in percent of the network, which is in eval mode meanwhile, alone or with more
+            (:class:`Measured`).
         seed: seeds torch's global generators at each step, for dropout and the like.
         progress: called with each finished epoch's record.
+        snapshot: called with the epochs done and the network as it would be saved, in eval mode, after each epoch
+            and before the checkpoint that has it; after an interruption perhaps twice for an epoch.
 
     Raises:
         InputError: an empty feed, or a checkpoint that is damaged or of another training.
@@ -67,6 +72,7 @@ def train(
         checkpoint=folder / CHECKPOINT,
         evaluate=evaluate,
         progress=None if progress is None else lambda _, record: progress(record),
+        snapshot=None if snapshot is None else lambda _, done, network: snapshot(done, network),
     )
     [final] = learner.networks()
     if final is not network:
@@ -80,8 +86,9 @@ def run_training(
     members: Sequence[Member],
     *,
     checkpoint: Path,
-    evaluate: Evaluate,
+    evaluate: Evaluate | Sequence[Evaluate],
     progress: Progress | None = None,
+    snapshot: Snapshot | None = None,
     world: World = ALONE,
 ) -> list[Outcome]:
     """Train all members of a learner to their end; go on from the checkpoint where there is one.
@@ -94,9 +101,12 @@ def run_training(
         members: one a network, all of equally many epochs. The first one says how often to save, and its seed is
             that of torch's generators.
         checkpoint: the file of the whole state; the caller removes it when done.
-        evaluate: the test accuracy in percent of a network, which is in eval mode meanwhile.
+        evaluate: the test accuracy in percent of a network, which is in eval mode meanwhile, alone or with more
+            (:class:`Measured`); one for all members, or one a member.
         progress: called with a member's number and its record after each epoch.
-        world: this process among those that train together; only rank 0 evaluates, writes, and calls ``progress``.
+        snapshot: called with a member's number, its epochs done and its network, as :func:`train` does.
+        world: this process among those that train together; only rank 0 evaluates, writes, and calls ``progress``
+            and ``snapshot``.
 
     Returns:
         One outcome a member; only rank 0's have accuracies.
@@ -105,8 +115,9 @@ def run_training(
         InputError: an empty feed, members that differ in epochs, or a checkpoint that is damaged or of another
             training.
     """
-    _check(learner, feed, members)
-    loop = Loop(learner, feed, members, checkpoint, evaluate, progress, world)
+    each = evaluate if isinstance(evaluate, Sequence) else (evaluate,) * len(members)
+    _check(learner, feed, members, each)
+    loop = Loop(learner, feed, members, checkpoint, each, progress, snapshot, world)
     loop.resume()
     world.wait()  # whoever finds nothing left to do may remove the checkpoint: all must have read it
     while not loop.ended:
@@ -116,7 +127,7 @@ def run_training(
     return [outcome(records) for records in loop.records]
 
 
-def _check(learner: Learner, feed: GroupFeed, members: Sequence[Member]) -> None:
+def _check(learner: Learner, feed: GroupFeed, members: Sequence[Member], evaluate: Sequence[Evaluate]) -> None:
     """Raise InputError where nothing can be trained, or not together."""
     if feed.steps < 1:
         raise InputError(
@@ -128,6 +139,8 @@ def _check(learner: Learner, feed: GroupFeed, members: Sequence[Member]) -> None
             f"{learner.members} networks need as many members, all of equally many epochs; given were members of "
             f"{epochs} epochs; train those that differ apart"
         )
+    if len(evaluate) != len(members):
+        raise InputError(f"{len(evaluate)} evaluations for {len(members)} members; give one for all, or one a member")
 
 
 @dataclass(frozen=True)

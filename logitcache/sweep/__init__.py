@@ -14,21 +14,23 @@
 """
 
 from logitcache.sweep.events import Ended, EpochDone, Event, Listener, ListenerError, Started
-from logitcache.sweep.grid import ObjectiveGrid, RunSpec, StudentGroup, expand
+from logitcache.sweep.grid import MOST_SUBSETS_OF, ObjectiveGrid, RunSpec, StudentGroup, expand
 from logitcache.sweep.options import SweepOptions
 from logitcache.sweep.parallel import run_parallel
 from logitcache.sweep.results import COLUMNS, finished_runs, stack_size, write_results
 from logitcache.sweep.running import run_sweep
 from logitcache.sweep.units import Unit, plan_units
-from logitcache.sweep.workshop import SweepContext, Workshop
+from logitcache.sweep.workshop import LoadOnline, SweepContext, Workshop
 
 __all__ = [
     "COLUMNS",
+    "MOST_SUBSETS_OF",
     "Ended",
     "EpochDone",
     "Event",
     "Listener",
     "ListenerError",
+    "LoadOnline",
     "ObjectiveGrid",
     "RunSpec",
     "Started",

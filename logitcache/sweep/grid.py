@@ -6,9 +6,9 @@ import itertools
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from logitcache.data import LabelChoice, LabelKind
 from logitcache.errors import InputError
@@ -20,8 +20,24 @@ from logitcache.student.objectives.options import as_table
 from logitcache.student.training import TrainingOptions
 from logitcache.sweep.objective_grid import Count, ObjectiveGrid, Several
 
-__all__ = ["ObjectiveGrid", "RunSpec", "StudentGroup", "expand"]
+__all__ = ["MOST_SUBSETS_OF", "ObjectiveGrid", "RunSpec", "StudentGroup", "Targets", "expand"]
 
+Targets = Literal["views", "clean", "online"]
+"""Which soft targets a student is given beside a view: the cached ones of that very view, those of the clean view
+whatever is shown, or those of the teacher itself, which is run on what is shown."""
+
+MOST_SUBSETS_OF = 6
+"""Teachers whose subsets a group may ask for: 63 of them."""
+
+
+def _count_or_fraction(part: int | float) -> int | float:
+    """Refuse numbers that are neither."""
+    if isinstance(part, float) and part > 1:
+        raise ValueError("must be a count (an integer) or a fraction in (0, 1]")
+    return part
+
+
+_Part = Annotated[int | float, Field(gt=0), AfterValidator(_count_or_fraction)]
 _Rate = Annotated[float, Field(gt=0)]
 _Decay = Annotated[float, Field(ge=0)]
 _Objective = Annotated[ObjectiveGrid, BeforeValidator(as_table)]
@@ -36,13 +52,24 @@ class StudentGroup(Options):
         description="names of docs/objectives.md, or tables with loss and its parameters, each one value or a list"
     )
     seeds: Several[int] = Field((0,), description="of initial weights and order")
-    samples: int | float | None = Field(None, gt=0, description="train samples seen: a count or a fraction in (0, 1]")
+    samples: Several[_Part] | None = Field(
+        None, description="train samples seen, one or several: counts or fractions in (0, 1]; default all"
+    )
     sample_seed: int = Field(0, description="key of the choice of samples, the same for all runs of the group")
+    labelled: Several[_Part] | None = Field(
+        None, description="of these samples, how many have labels for the cross-entropy: counts or fractions; unset all"
+    )
     views: Several[Count] | None = Field(
         None, description="augmented views walked, 0 for the clean view only; default all"
     )
     teachers: tuple[str, ...] = Field((), description="teachers read from the store; default all of the recipe")
+    subsets: bool = Field(False, description="each non-empty subset of the teachers instead of all of them together")
     combine: CombineOptions = Field(CombineOptions(), description="how several teachers become one")
+    targets: Several[Targets] = Field(
+        ("views",),
+        description="soft targets: views: of the view that is shown; clean: of the clean view; online: no cached ones, "
+        "the teacher is run in every step",
+    )
     training: TrainingOptions = Field(description="how students are trained")
     learning_rate: Several[_Rate] | None = Field(None, description="one or several, instead of training's")
     weight_decay: Several[_Decay] | None = Field(None, description="one or several, instead of training's")
@@ -53,19 +80,22 @@ class StudentGroup(Options):
         "auto", description="what hard labels are; auto: the noisy ones where data.noise makes any"
     )
 
-    @field_validator("samples")
-    @classmethod
-    def _fraction(cls, samples: int | float | None) -> int | float | None:
-        if isinstance(samples, float) and samples > 1:
-            raise ValueError("must be a count (an integer) or a fraction in (0, 1]")
-        return samples
+    def counts(self, available: int) -> Iterator[tuple[int, int | None]]:
+        """How many samples runs see, and how many of these have labels; None where all have."""
+        for part in self.samples or (available,):
+            seen = _count(part, available)
+            for known in self.labelled or (seen,):
+                count = _count(known, seen)
+                yield seen, None if count == seen else count
 
-    def sample_count(self, available: int) -> int:
-        """How many samples the group's runs see."""
-        if self.samples is None:
-            return available
-        wanted = self.samples if isinstance(self.samples, int) else round(self.samples * available)
-        return max(1, min(wanted, available))
+    def teacher_sets(self, teachers: Sequence[str]) -> list[tuple[str, ...]]:
+        """The teachers that runs read, of those of the recipe: all of the group's, or each subset, small ones first."""
+        chosen = tuple(self.teachers or teachers)
+        if not self.subsets:
+            return [chosen]
+        ordered = [name for name in teachers if name in chosen]
+        sizes = range(1, len(ordered) + 1)
+        return [subset for size in sizes for subset in itertools.combinations(ordered, size)]
 
     def trainings(self) -> Iterator[TrainingOptions]:
         """The training with every combination of learning rate and weight decay."""
@@ -93,6 +123,9 @@ class RunSpec:
     labels: LabelKind = "clean"
     order_seed: int | None = None
     """Key of the order of samples; None: the run's seed."""
+    labelled: int | None = None
+    """How many of the samples have labels for the cross-entropy; None: all."""
+    targets: Targets = "views"
 
     @property
     def order_key(self) -> int:
@@ -108,12 +141,16 @@ class RunSpec:
         parts = [self.group, self.model, *self.objective.words]
         if self.labels == "noisy":
             parts.append("noisy")
+        parts += [] if self.labelled is None else [f"l{self.labelled}"]
+        parts += [] if self.targets == "views" else [self.targets]
         parts += [f"v{self.views}", f"s{self.seed}", self._hash()]
         return re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(parts))
 
     def _hash(self) -> str:
         later: dict[str, Any] = {} if self.labels == "clean" else {"labels": self.labels}
         later |= {} if self.order_seed is None else {"order_seed": self.order_seed}
+        later |= {} if self.labelled is None else {"labelled": self.labelled}
+        later |= {} if self.targets == "views" else {"targets": self.targets}
         record = {
             "model": self.model,
             "objective": self.objective.identity(),
@@ -156,20 +193,23 @@ def expand(
             f"students {group.name!r} ask for labels = 'noisy', and the data has none; "
             "give it a table data.noise, or set labels = 'clean'"
         )
-    names = tuple(group.teachers or teachers)
     runs = []
     for model, grid, training in itertools.product(group.model, group.objectives, group.trainings()):
-        view_counts = grid.views or group.views or (views,)
-        for objective, count, seed in itertools.product(grid.objectives(), view_counts, group.seeds):
+        view_counts, sets = grid.views or group.views or (views,), group.teacher_sets(teachers)
+        each = itertools.product(
+            grid.objectives(), view_counts, sets, group.targets, group.counts(samples), group.seeds
+        )
+        for objective, count, names, targets, (seen, labelled), seed in each:
             used = names if objective.needs_teacher else ()
             noisy = noise is not None and group.labels != "clean" and objective.needs_labels
             read = {name: sources[name] for name in ("", *used)} | ({"labels:noisy": noise} if noisy else {})
+            same = not used or (targets == "clean" and count == 0)  # as targets = "views"
             spec = RunSpec(
                 group=group.name,
                 model=model,
                 objective=objective,
                 seed=seed,
-                samples=group.sample_count(samples),
+                samples=seen,
                 sample_seed=group.sample_seed,
                 views=count,
                 teachers=used,
@@ -178,6 +218,13 @@ def expand(
                 source=fingerprint(read),
                 labels="noisy" if noisy else "clean",
                 order_seed=group.order_seed,
+                labelled=labelled if objective.needs_labels else None,
+                targets="views" if same else targets,
             )
             runs.append(spec)
     return list(dict.fromkeys(runs))
+
+
+def _count(part: int | float, available: int) -> int:
+    """A count, or a fraction of what there is; at least one, at most all."""
+    return max(1, min(part if isinstance(part, int) else round(part * available), available))

@@ -11,7 +11,7 @@ from logitcache.sweep.grid import RunSpec
 __all__ = ["group_id", "group_runs", "stack_key"]
 
 # each member of a stack has its own of these
-_OWN = {"learning_rate", "schedule", "milestones", "gamma", "warmup", "weight_decay"}
+_OWN = {"learning_rate", "schedule", "milestones", "gamma", "warmup", "weight_decay", "measure_train"}
 
 
 def stack_key(spec: RunSpec) -> Hashable:

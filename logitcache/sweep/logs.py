@@ -23,6 +23,9 @@ from logitcache.sweep.events import Ended, EpochDone, Event, Listener, on_epochs
 
 __all__ = ["TensorBoard", "load_hook"]
 
+_AXES = {"epoch", "samples", "train_seconds"}
+"""What of a record is no curve of its own."""
+
 
 def load_hook(name: str) -> Listener:
     """The listener that calls ``module:function`` with a run's id and the dict of each of its records.
@@ -35,7 +38,7 @@ def load_hook(name: str) -> Listener:
 
 
 class TensorBoard:
-    """Writes loss, accuracy, learning rate and images per second of each epoch into the folder of the run.
+    """Writes loss, learning rate, images per second and all that is measured into the folder of the run.
 
     ``tensorboard --logdir DIR/students`` shows all of a sweep. A run that goes on hides what it tells again.
 
@@ -69,12 +72,9 @@ class TensorBoard:
         if event.run_id not in self._writers:
             folder = str(self._students / event.run_id)
             self._writers[event.run_id] = self._make(folder, purge_step=record.epoch)
-        values = {
-            "loss": record.loss,
-            "test_accuracy": record.test_accuracy,
-            "learning_rate": record.learning_rate,
-            "images_per_second": record.samples / record.train_seconds if record.train_seconds else None,
-        }
+        seconds = record.train_seconds
+        curves = {name: value for name, value in asdict(record).items() if name not in _AXES}
+        values = {**curves, "images_per_second": record.samples / seconds if seconds else None}
         for name, value in values.items():
             if value is not None:
                 self._writers[event.run_id].add_scalar(name, value, record.epoch)

@@ -43,7 +43,7 @@ def run_parallel(
     """
     tell = to_all([*listeners, *own_listeners(context, options or SweepOptions())] if world.leads else [])
     done = finished_runs(context.out, specs)
-    missing = [spec for spec in specs if spec.run_id not in done]
+    missing = [spec for spec in specs if spec.run_id not in done and context.trains(spec)]
     world.wait()  # before the first of them writes, all have seen the same
     workshop = Workshop(context)
     try:

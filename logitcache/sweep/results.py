@@ -10,11 +10,13 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from logitcache.errors import InputError
 from logitcache.files import write_text
+from logitcache.student.records import TRAIN_MEASURES
 from logitcache.student.training import Outcome
 from logitcache.sweep.grid import RunSpec
 
@@ -57,13 +59,22 @@ COLUMNS = (
     "order_seed",
     "mode",
     "error",
+    "combine",
+    "targets",
+    "labelled",
+    *TRAIN_MEASURES,
 )
 """Columns of ``results.csv``.
 
 Accuracies are in percent, ``views`` 0 for the clean view only, ``labels`` clean or noisy, ``order_seed`` empty where
 the order is the seed's. ``mode`` says how the run was trained: "alone", "stacked N" or "parallel N", with "local
 batch norm" where statistics were those of a process's own part of each batch; seconds of stacked runs are those of the
-whole stack. ``error`` is why a run failed, on one line.
+whole stack. ``error`` is why a run failed, on one line. ``combine`` is how several teachers became one, empty without
+a teacher; ``targets`` which soft targets were given (views, clean, online); ``labelled`` how many samples had labels
+for the cross-entropy, empty where all had.
+
+From ``train_accuracy`` on they are of the last epoch, on the clean view of the train samples that the run saw, and
+empty without ``training.measure_train`` (:class:`~logitcache.student.records.TrainMeasures`).
 """
 
 FAILED = "failed"
@@ -85,6 +96,7 @@ def run_record(spec: RunSpec, outcome: Outcome, parameters: int, mode: str) -> d
         "seconds_per_epoch": outcome.train_seconds / max(outcome.epochs, 1),
         "parameters": parameters,
         "mode": mode,
+        **asdict(outcome.train),
     }
     return _row({**_facts(spec), **found})
 
@@ -142,6 +154,9 @@ def _facts(spec: RunSpec) -> dict[str, Any]:
         "weight_decay": spec.training.weight_decay,
         "labels": spec.labels,
         "order_seed": spec.order_seed,
+        "combine": spec.combine.combine if spec.teachers else "",
+        "targets": spec.targets,
+        "labelled": spec.labelled,
     }
 
 

@@ -37,6 +37,7 @@ def run_sweep(
 ) -> int:
     """Train all runs that are not finished, then write ``results.csv``; returns how many there were to train.
 
+    Runs that need a teacher in every step are left alone where the context has none; what they left is in the results.
     A run that diverges is recorded as such. One that fails, or whose process dies, stops no other: it is tried again
     as often as the options say, then recorded as failed, and tried again by the next sweep.
 
@@ -56,9 +57,10 @@ def run_sweep(
     if not specs:
         return 0
     tidy(context.out, specs)
-    missing = len(specs) - len(finished_runs(context.out, specs))
+    own = [spec for spec in specs if context.trains(spec)]
+    missing = len(own) - len(finished_runs(context.out, own))
     context = replace(context, way=options.way)
-    units = plan_units(context.out, specs, options, context.device)
+    units = plan_units(context.out, own, options, context.device)
     ledger = _Ledger(context.out, options.retries, tell)
     processes = options.processes or default_processes(context.device, len(units))
     try:

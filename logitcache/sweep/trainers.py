@@ -57,7 +57,7 @@ def train_alone(workshop: Workshop, spec: RunSpec, tell: Listener) -> None:
         objective,
         spec.training,
         folder=folder,
-        evaluate=workshop.evaluator(spec.training.precision).accuracy,
+        evaluate=workshop.evaluation(spec),
         seed=spec.seed,
         progress=lambda record: tell(EpochDone(spec.run_id, record)),
     )
@@ -86,7 +86,7 @@ def train_stacked(workshop: Workshop, unit: Unit, tell: Listener) -> bool:
         objectives,
         [Member(spec.training, spec.seed, each) for spec, each in zip(specs, folders, strict=True)],
         checkpoint=group_folder(out, unit) / CHECKPOINT,
-        evaluate=workshop.evaluator(specs[0].training.precision).accuracy,
+        evaluate=[workshop.evaluation(spec) for spec in specs],
         progress=partial(_tell_epoch, specs, tell),
         way=workshop.context.way,
     )
@@ -110,7 +110,7 @@ def train_parallel(workshop: Workshop, spec: RunSpec, world: World, tell: Listen
         objective,
         spec.training,
         folder=folder,
-        evaluate=workshop.evaluator(spec.training.precision).accuracy,
+        evaluate=workshop.evaluation(spec),
         seed=spec.seed,
         world=world,
         progress=lambda record: tell(EpochDone(spec.run_id, record)),

@@ -50,7 +50,7 @@ class Unit:
 
 
 def plan_units(out: Path, specs: Sequence[RunSpec], options: SweepOptions, device: str) -> list[Unit]:
-    """What is left to train of a sweep, in order: stacks that were begun, runs that were begun alone, all others.
+    """What is left to train of a sweep, in order: stacks that were begun, runs that train alone, all others.
 
     Args:
         out: the run directory.
@@ -65,7 +65,8 @@ def plan_units(out: Path, specs: Sequence[RunSpec], options: SweepOptions, devic
     begun = _begun(out, {spec.run_id: spec for spec in specs}, missing)
     taken = {run_id for unit in begun for run_id in unit.run_ids}
     rest = [spec for run_id, spec in missing.items() if run_id not in taken]
-    own = [spec for spec in rest if (run_folder(out, spec) / CHECKPOINT).exists()]
+    # a teacher in every step fills the device by itself: such a run never trains in a stack
+    own = [spec for spec in rest if spec.targets == "online" or (run_folder(out, spec) / CHECKPOINT).exists()]
     new = group_runs([spec for spec in rest if spec not in own], options.members)
     return [*begun, *(Unit((spec,)) for spec in own), *(Unit(group) for group in new)]
 

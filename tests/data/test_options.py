@@ -26,6 +26,8 @@ from logitcache.data import DataOptions
         ({"noise": {"rate": 0.1, "share": 1}}, "share"),
         ({"name": "mnist", "size": 32}, "images of 'mnist' keep their size"),
         ({"name": "image_folder", "size": 64, "resize": 32}, "resize = 32 is smaller than size = 64"),
+        ({"name": "mnist", "expect": {"train": 1, "classes": 1}}, "expect is for image_folder; of 'mnist' the size"),
+        ({"name": "image_folder", "expect": {"train": 0, "classes": 1}}, "greater than or equal to 1"),
     ],
 )
 def test_options_that_cannot_be_meant_are_refused(given, message):

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from logitcache.errors import InputError, RecipeError
 from logitcache.pipeline import crosschecks, shipped
-from logitcache.pipeline.recipe import copy_recipe, read_recipe, shipped_recipes
+from logitcache.pipeline.recipe import copy_recipe, read_recipe, read_recipes, shipped_recipes
 
 GOOD = """
 [data]
@@ -101,7 +101,11 @@ ONE_FAULT = [
     ("samples = 0.03", "download = 1", "data.download = 1: must be true or false"),
     ("samples = 0.03", "mean = [0.5]", 'data = {name = "fashion_mnist", mean = [0.5]}: mean and std go together'),
     ("[data]", "[dta]", "dta = {name = \"fashion_mnist\", samples = 0.03}: unknown key; did you mean 'data'?"),
-    ("[data]", "zebra = 1\n[data]", "zebra = 1: unknown key; known here: name, profile, data, views, teachers, cache"),
+    (
+        "[data]",
+        "zebra = 1\n[data]",
+        "zebra = 1: unknown key; known here: name, profile, variant, share, data, views",
+    ),
     ("[data]", 'name = "a b"\n[data]', "name = \"a b\": must be letters, digits, '-', '_' and '.'"),
     ("count = 8", "count = true", "views.count = true: must be a whole number"),
     ("count = 8", "count = 8.5", "views.count = 8.5: must be a whole number"),
@@ -333,7 +337,7 @@ class TestShipped:
     def test_a_copy_is_the_same_bytes_in_a_file_or_a_folder(self, tmp_path):
         (tmp_path / "folder").mkdir()
         for dest, target in [("a.toml", "a.toml"), ("folder", "folder/imagenet.toml")]:
-            assert copy_recipe("imagenet", Path(dest)) == Path(target)
+            assert copy_recipe("imagenet", Path(dest)) == (Path(target),)
             assert (tmp_path / target).read_bytes() == shipped_recipes()["imagenet"].read_bytes()
 
     def test_a_copy_never_overwrites(self, tmp_path):
@@ -341,6 +345,50 @@ class TestShipped:
         with pytest.raises(InputError, match=r"a\.toml exists already and is left as it is"):
             copy_recipe("imagenet", Path("a.toml"))
         assert (tmp_path / "a.toml").read_text() == "mine"
+
+    def test_one_in_a_folder_bears_the_folders_name(self, tmp_path):
+        self.ship(tmp_path)
+        assert list(shipped_recipes()) == ["fashion_mnist", "imagenet", "study/grid", "study/setting"]
+        assert read_recipe("study/grid").name == "grid"
+
+    @pytest.mark.parametrize("given", ["study/grd", "grid", "pipelines/study/grid.toml", "stdy/grid"])
+    def test_a_name_near_one_in_a_folder_is_answered_with_it(self, tmp_path, given):
+        self.ship(tmp_path)
+        with pytest.raises(InputError, match="shipped recipes with a name like it: study/grid"):
+            read_recipe(given)
+
+    def test_a_copy_brings_what_it_extends(self, tmp_path):
+        source = self.ship(tmp_path)
+        (tmp_path / "folder").mkdir()
+        assert copy_recipe("study/grid", Path("folder/own.toml")) == (
+            Path("folder/own.toml"),
+            Path("folder/setting.toml"),
+        )
+        assert (tmp_path / "folder/setting.toml").read_bytes() == (source / "setting.toml").read_bytes()
+        assert read_recipe("folder/own.toml").views.count == 3
+        assert copy_recipe("study/grid", Path("folder")) == (Path("folder/grid.toml"),), "its base is there already"
+        assert copy_recipe("study/setting", Path()) == (Path("setting.toml"),)
+
+    @pytest.mark.parametrize(
+        ("there", "dest"), [("setting.toml", "own.toml"), ("own.toml", "own.toml"), ("", "setting.toml")]
+    )
+    def test_a_copy_that_would_overwrite_one_of_its_files_writes_none(self, tmp_path, there, dest):
+        self.ship(tmp_path)
+        (tmp_path / "folder").mkdir()
+        if there:
+            (tmp_path / "folder" / there).write_text("mine")
+        with pytest.raises(InputError, match=r"\.toml exists already and is left as it is"):
+            copy_recipe("study/grid", Path("folder") / dest)
+        assert [path.read_text() for path in (tmp_path / "folder").iterdir()] == ["mine"] * bool(there)
+
+    @staticmethod
+    def ship(folder: Path) -> Path:
+        """Ship a recipe in a folder, and another one that extends it."""
+        source = folder / "package/_pipelines/study"
+        source.mkdir()
+        (source / "setting.toml").write_text("# a comment\n" + GOOD)
+        (source / "grid.toml").write_text('# a comment\nextends = "setting.toml"\n[views]\ncount = 3\n')
+        return source
 
     def test_a_copy_of_nothing_or_into_nowhere_is_refused(self):
         with pytest.raises(InputError, match="no shipped recipe is called 'x'; there are: fashion_mnist, imagenet"):
@@ -351,10 +399,10 @@ class TestShipped:
 
 def test_the_checkouts_recipes_are_those_of_pipelines_and_all_are_right(repository):
     recipes = shipped_recipes()
-    assert set(recipes.values()) == set((repository / "pipelines").glob("*.toml"))
+    assert set(recipes.values()) == set((repository / "pipelines").rglob("*.toml"))
     assert "fashion_mnist" in recipes
     for name, path in recipes.items():
-        assert read_recipe(path).name == name
+        assert {recipe.name for recipe in read_recipes(path)} == {name.replace("/", "-")}
         assert path.read_text(encoding="utf-8").startswith("#"), "a recipe opens with the command that runs it"
 
 

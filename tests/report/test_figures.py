@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import pytest
 from PIL import Image
 
 from logitcache.report import figures, write_report
+from logitcache.report.sources import Run
+from logitcache.report.tables import make_rows
 
 
 def test_every_figure_is_drawn_for_light_and_dark_pages(
@@ -34,6 +37,24 @@ def test_light_and_dark_figures_differ_in_colour_only(tmp_path: Path) -> None:
     light, dark = (np.asarray(Image.open(path).convert("RGBA")) for path in figures.save(draw, tmp_path, "bars"))
     assert np.array_equal(light[..., 3] > 0, dark[..., 3] > 0)
     assert not np.array_equal(light, dark)
+
+
+def test_long_names_leave_a_panel_room(tmp_path: Path) -> None:
+    """Names of rows that differ in much; what has no room is a warning, and a warning fails the test."""
+    name = "KL τ=4, α=0.5 · 8 views · from first+second+third · 18000 samples · targets online · 1800 labelled"
+    text = dict.fromkeys((each.name for each in fields(Run)), "1")
+    same = {**text, "status": "done", "label": name, "best_test_accuracy": None}
+    runs = [Run(**{**same, "run_id": f"{n}", "seed": f"{n}", "test_accuracy": 80.0 + n}) for n in range(3)]
+    rows = [replace(row, name=name, brief=name) for row in make_rows(runs)]
+    curves = {run.run_id: ((1, 70.0), (2, 80.0 + int(run.seed))) for run in runs}
+    panels = {
+        "accuracy": figures.accuracy(rows, {name: 0}, None, None),
+        "curves": figures.curves(rows, curves, {name: 0}, (60.0, 90.0)),
+    }
+    for title, draw in panels.items():
+        for path in figures.save(draw, tmp_path, title):
+            with Image.open(path) as image:
+                assert image.width == 2 * 480
 
 
 @pytest.mark.parametrize("count", [1, 2, 7, 12])

@@ -54,6 +54,18 @@ def test_runs_that_differ_in_the_seed_alone_are_one_row() -> None:
     assert row.stderr == pytest.approx(statistics.stdev(accuracies) / math.sqrt(3))
 
 
+def test_other_targets_and_labels_are_other_rows_with_names_that_say_so() -> None:
+    runs = [run("kl", 80.0, targets=each) for each in ("views", "clean", "online")]
+    runs += [run("kl", 80.0, targets="views", labelled="10"), run("ce", 70.0, targets="views", labelled="10")]
+    assert [row.brief for row in tables.make_rows(runs)] == [
+        "KL · targets views",
+        "KL · targets clean",
+        "KL · targets online",
+        "KL · targets views · 10 labelled",
+        "CE · 10 labelled",
+    ]
+
+
 @pytest.mark.parametrize("first", [True, False])
 def test_runs_that_did_not_finish_count_in_the_row_that_they_are_like(first) -> None:
     lost = [run("ce", None, 1, epochs="2"), run("ce", None, 2, epochs="", status="failed")]

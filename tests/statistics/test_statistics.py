@@ -124,6 +124,13 @@ def test_teachers_table_equals_numpy() -> None:
         assert row["logit_variance"] == pytest.approx(logits.var(), rel=1e-12)
 
 
+def test_of_some_teachers_only_those_are_measured() -> None:
+    store = make_store()
+    whole, part = statistics.compute(store), statistics.compute(store, teachers=("small", "none"))
+    for one, all_of_it in zip(part, whole, strict=True):
+        assert one.rows == tuple(row for row in all_of_it.rows if row[0] == "small")
+
+
 def test_class_tables_equal_numpy() -> None:
     store = make_store()
     tables = statistics.compute(store)

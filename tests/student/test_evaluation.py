@@ -42,7 +42,7 @@ def test_accuracy_is_the_share_of_right_answers_in_percent(split):
 @pytest.mark.parametrize("keep", [0, 1 << 30])
 def test_the_network_sees_the_clean_view_of_all_samples_in_order_in_eval_mode(split, monkeypatch, keep):
     monkeypatch.setattr(evaluation, "_KEEP_BYTES", keep)
-    monkeypatch.setattr(evaluation, "_BATCH", 8)
+    monkeypatch.setattr(evaluation, "BATCH", 8)
     [clean] = Renderer(split, ViewOptions()).stream([(torch.arange(30), 0)], 30)
     evaluator = Evaluator(split, CPU)
     for _ in range(2):

@@ -31,3 +31,10 @@ def test_later_options_enter_a_record_only_where_they_change_something():
     changed = TrainingOptions(epochs=1, ema=0.9, compile=True).record()
     assert (changed["ema"], changed["compile"]) == (0.9, True)
     assert "ema" not in TrainingOptions(epochs=1, ema=0.9).record(without={"ema"})
+
+
+def test_what_only_looks_at_a_training_never_enters_a_record():
+    plain, looking = (TrainingOptions(epochs=1, measure_train=each) for each in (False, True))
+    assert looking != plain
+    assert looking.record() == plain.record()
+    assert looking.record(without={"ema"}) == plain.record(without={"ema"})

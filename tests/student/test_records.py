@@ -1,11 +1,12 @@
 """What is known of a training."""
 
 import json
+from dataclasses import asdict, replace
 
 import pytest
 from toys import lines
 
-from logitcache.student.records import METRICS, EpochRecord, add_metrics, outcome, write_metrics
+from logitcache.student.records import METRICS, EpochRecord, TrainMeasures, add_metrics, outcome, write_metrics
 
 
 def record(epoch, loss=1.0, accuracy=None):
@@ -34,4 +35,12 @@ def test_an_outcome_sums_seconds_and_takes_the_last_and_the_best_accuracy():
 def test_a_training_whose_last_loss_is_none_diverged():
     ended = outcome([record(1), record(2, loss=None)])
     assert (ended.status, ended.loss, ended.test_accuracy, ended.best_test_accuracy) == ("diverged", None, None, None)
-    assert json.loads(json.dumps(vars(ended)))["epochs"] == 2
+    assert json.loads(json.dumps(asdict(ended)))["epochs"] == 2
+
+
+def test_an_outcome_has_the_last_epochs_measures_on_train_samples():
+    measures = TrainMeasures(60.0, 0.5, 0.25, 3.0, 0.125)
+    first, last = replace(record(1), train_accuracy=20.0, logit_mean=9.0), replace(record(2), **asdict(measures))
+    assert outcome([first, last]).train == measures
+    assert outcome([last, first]).train == TrainMeasures(20.0, 9.0)
+    assert outcome([last, record(3, loss=None)]).train == TrainMeasures()

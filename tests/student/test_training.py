@@ -26,7 +26,8 @@ from toys import (
 )
 
 from logitcache.errors import InputError
-from logitcache.student.training import CHECKPOINT, METRICS, Member, run_training, train
+from logitcache.student.records import TRAIN_MEASURES, TrainMeasures
+from logitcache.student.training import CHECKPOINT, METRICS, Measured, Member, run_training, train
 from logitcache.student.world import World
 
 
@@ -201,6 +202,52 @@ def test_when_all_diverged_the_training_ends(tmp_path):
 def test_members_must_be_as_many_as_networks_and_of_equally_many_epochs(tmp_path, settings):
     with pytest.raises(InputError, match="2 networks need as many members"):
         run_group(tmp_path, several([options(), options()]), [Toy(), Toy()], settings)
+
+
+def measured(network):
+    """More than test accuracy: numbers that tell networks apart."""
+    own = float(network.classifier.weight.detach().double().sum())
+    return Measured(accuracy(network), TrainMeasures(50.0, own, None, 2 * own))
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+def test_what_is_measured_beside_test_accuracy_is_recorded_and_kept(tmp_path, stopped):
+    plain, _ = run(tmp_path / "plain", evaluate_every=2)
+    arguments = {"folder": tmp_path / "more", "evaluate": measured, "seed": 5}
+    if stopped:
+        with pytest.raises(StopError):
+            train(student(), Toy(stop_at=2 * STEPS + 1), ce, options(evaluate_every=2), **arguments)
+    network, progress = student(), []
+    outcome = train(network, Toy(), ce, options(evaluate_every=2), **arguments, progress=progress.append)
+    records, without = lines(tmp_path / "more"), lines(tmp_path / "plain")
+    assert [record["train_accuracy"] for record in records] == [None, 50, 50]
+    assert [record["logit_distance"] == 2 * record["logit_mean"] for record in records[1:]] == [True, True]
+    assert outcome.train == measured(network.eval()).train
+    assert [outcome.train.logit_mean, outcome.test_accuracy] == [
+        records[-1][n] for n in ("logit_mean", "test_accuracy")
+    ]
+    assert [vars(record) for record in progress] == records[-len(progress) :]
+    assert same_weights(network, plain), "looking changes nothing"
+    for name in TRAIN_MEASURES:
+        assert [record.pop(name) for record in without] == [None] * EPOCHS
+    assert timeless(without) == [
+        {key: value for key, value in record.items() if key not in TRAIN_MEASURES} for record in timeless(records)
+    ]
+
+
+def test_each_member_may_have_an_evaluation_of_its_own(tmp_path):
+    settings, trained = [options(), options()], several([options(), options()])
+    outcomes = run_group(tmp_path, trained, [Toy(), Toy()], settings, evaluate=[lambda _: 11.0, measured])
+    assert (outcomes[0].test_accuracy, outcomes[0].train) == (11.0, TrainMeasures())
+    assert outcomes[1].train == measured(trained.networks()[1].eval()).train
+
+
+@pytest.mark.parametrize("given", [[], [accuracy], [accuracy] * 3])
+def test_evaluations_must_be_one_for_all_or_one_a_member(tmp_path, given):
+    settings = [options(), options()]
+    with pytest.raises(InputError, match=f"{len(given)} evaluations for 2 members"):
+        run_group(tmp_path, several(settings), [Toy(), Toy()], settings, evaluate=given)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_only_the_first_process_evaluates_and_writes(tmp_path, monkeypatch):

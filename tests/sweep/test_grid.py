@@ -102,6 +102,86 @@ def test_a_group_may_name_its_teachers():
     assert run.teachers == ("other",)
 
 
+def test_samples_may_be_several_and_seeds_stay_innermost():
+    runs = runs_of(group(samples=[0.1, 30, 1.0], seeds=[0, 1]))
+    assert [(run.samples, run.seed) for run in runs] == [(n, seed) for n in (100, 30, 1000) for seed in (0, 1)]
+    assert runs_of(group(samples=30)) == runs_of(group(samples=[30, 0.03]))
+
+
+# subsets
+
+
+def test_subsets_come_by_size_and_then_in_the_recipes_order():
+    given = group(objectives=["kl", "ce"], subsets=True, teachers=["c", "a", "b"])
+    names = ("a", "b", "c", "d")
+    runs = runs_of(given, teachers=names, sources=dict.fromkeys(("", *names), "x"))
+    sets = [("a",), ("b",), ("c",), ("a", "b"), ("a", "c"), ("b", "c"), ("a", "b", "c")]
+    assert [run.teachers for run in runs] == [*sets, ()], "hard labels once"
+    assert len({run.run_id for run in runs}) == 8
+
+
+def test_a_subset_of_all_is_the_run_of_all():
+    every, alone = (runs_of(group(objectives=["kl"], subsets=subsets)) for subsets in (True, False))
+    assert every == alone
+
+
+def test_a_subset_reads_no_teacher_but_its_own():
+    given = group(objectives=["kl"], subsets=True)
+    first, second = (
+        runs_of(given, teachers=("big", "other"), sources={**SOURCES, "other": print_}) for print_ in ("o1", "o2")
+    )
+    assert [one.run_id == other.run_id for one, other in zip(first, second, strict=True)] == [True, False, False]
+
+
+# labelled samples
+
+LABELLED = [
+    # samples, labelled, objective, how many have labels
+    (None, 0.1, "ce", [100]),
+    (200, [0.1, 0.5, 1.0], "ce", [20, 100, None]),
+    (200, [30, 500], "ce", [30, None]),
+    (200, 0.001, "ce", [1]),
+    (200, [0.1, 0.5], "kl", [None]),
+    (200, 0.1, {"loss": "kl", "alpha": 0.5}, [20]),
+    (200, 0.1, {"loss": "kl", "until": 1}, [20]),
+]
+
+
+@pytest.mark.parametrize(("samples", "labelled", "objective", "expected"), LABELLED)
+def test_labelled_is_a_part_of_the_samples_where_labels_are_read(samples, labelled, objective, expected):
+    runs = runs_of(group(samples=samples, labelled=labelled, objectives=[objective]))
+    assert [run.labelled for run in runs] == expected
+
+
+def test_all_labels_is_the_run_that_says_nothing_of_labels():
+    assert runs_of(group(labelled=1.0)) == runs_of(group())
+    [run] = runs_of(group(labelled=7))
+    assert "-l7-" in run.run_id
+
+
+# soft targets
+
+TARGETS = [
+    # targets, views, objective, what the runs are given
+    (["views", "clean", "online"], 4, "kl", ["views", "clean", "online"]),
+    ("online", 4, "kl", ["online"]),
+    (["views", "clean", "online"], 0, "kl", ["views", "online"]),
+    (["clean", "online"], 4, "ce", ["views"]),
+]
+
+
+@pytest.mark.parametrize(("targets", "views", "objective", "expected"), TARGETS)
+def test_targets_differ_where_there_is_a_teacher_and_an_augmented_view(targets, views, objective, expected):
+    runs = runs_of(group(targets=targets, views=views, objectives=[objective]))
+    assert [run.targets for run in runs] == expected
+    assert ["-online-" in run.run_id for run in runs] == [each == "online" for each in expected]
+
+
+def test_unknown_targets_are_refused():
+    with pytest.raises(ValidationError, match="views"):
+        group(targets="offline")
+
+
 # labels
 
 LABELS = [
@@ -171,6 +251,8 @@ SPEC_CHANGES = {
     "source": ["abd"],
     "labels": ["noisy"],
     "order_seed": [0, 1],
+    "labelled": [1, 10],
+    "targets": ["clean", "online"],
 }
 
 TRAINING_CHANGES = {
@@ -201,7 +283,7 @@ def changed_specs() -> list[RunSpec]:
 
 def test_the_tables_of_changes_have_every_field():
     assert set(SPEC_CHANGES) == {field.name for field in fields(RunSpec)}
-    assert set(TRAINING_CHANGES) == set(TrainingOptions.model_fields) - {"checkpoint_seconds"}
+    assert set(TRAINING_CHANGES) == set(TrainingOptions.model_fields) - {"checkpoint_seconds", "measure_train"}
 
 
 def test_run_ids_stay_as_they_are():
@@ -214,8 +296,9 @@ def test_run_ids_differ_for_whatever_changes_the_outcome():
     assert len(set(ids)) == len(ids)
 
 
-def test_how_often_to_save_changes_no_run_id():
-    training = BASE.training.model_copy(update={"checkpoint_seconds": 1.0})
+@pytest.mark.parametrize("change", [{"checkpoint_seconds": 1.0}, {"measure_train": True}])
+def test_how_often_to_save_and_what_to_look_at_change_no_run_id(change):
+    training = BASE.training.model_copy(update=change)
     assert replace(BASE, training=training).run_id == BASE.run_id
 
 

@@ -30,6 +30,7 @@ TOGETHER = [
     trained(learning_rate=1.0),
     trained(weight_decay=0.0),
     trained(schedule="one_cycle", warmup=0.1),
+    trained(measure_train=True),
 ]
 APART = [
     replace(BASE, model="cnn-8"),

@@ -10,6 +10,7 @@ import pytest
 from sweeps import sweep
 
 from logitcache.errors import InputError
+from logitcache.student.records import TRAIN_MEASURES
 from logitcache.sweep import ListenerError, SweepOptions
 
 HOOK = """
@@ -107,6 +108,15 @@ def test_tensorboard_has_a_curve_of_each_number_in_the_folder_of_each_run(cached
         assert {point for point in writer.points if point[0] != "images_per_second"} == expected
         assert sum(name == "images_per_second" for name, *_ in writer.points) == 2
         assert (writer.purge_step, writer.closed) == (1, True)
+
+
+def test_tensorboard_has_a_curve_of_each_measure_on_train_samples(cached, board):
+    sweep(cached, "students.training.measure_train=true", tensorboard=True)
+    records = {(run_id, record["epoch"]): record for run_id, record in metrics(cached)}
+    for run, writer in zip(cached.context().runs(), WRITERS, strict=True):
+        points = {(name, step): value for name, value, step in writer.points if name in TRAIN_MEASURES}
+        names = TRAIN_MEASURES if run.teachers else TRAIN_MEASURES[:2]
+        assert points == {(name, step): records[run.run_id, step][name] for name in names for step in (1, 2)}
 
 
 def test_a_run_that_diverged_has_no_point_that_is_no_number(cached, board):

@@ -12,6 +12,9 @@ from safetensors.numpy import load_file
 from sweeps import curve, files, table
 from tiny import run_words
 
+from logitcache.student.records import TRAIN_MEASURES
+
+MEASURE = "students.training.measure_train=true"
 PLAIN = """
 from torch import nn
 
@@ -39,7 +42,13 @@ def torchrun(processes: int, *words: object, folder) -> subprocess.CompletedProc
 
 
 def test_two_processes_together_train_what_one_trains(cached, plain, tmp_path_factory):
-    batch = ("students.model=plain:net", "students.training.batch=25", "students.seeds=[0]", "sweep.processes=1")
+    batch = (
+        "students.model=plain:net",
+        "students.training.batch=25",
+        "students.seeds=[0]",
+        "sweep.processes=1",
+        MEASURE,
+    )
     one, two = cached, cached.copy(tmp_path_factory.mktemp("two"))
     done = [
         torchrun(size, "distill", *run_words(run.recipe, run.out, *batch), folder=plain)
@@ -49,6 +58,10 @@ def test_two_processes_together_train_what_one_trains(cached, plain, tmp_path_fa
     assert done[1].stdout.count("distill 2 of 2 students, each by 2 processes ...") == 1, "rank 0 alone speaks"
     rows, expected = table(two.out), table(one.out)
     assert {row["mode"] for row in rows} == {"parallel 2"}
+    for row, alone in zip(rows, expected, strict=True):
+        pairs = [(float(row.pop(name) or "nan"), float(alone.pop(name) or "nan")) for name in TRAIN_MEASURES]
+        np.testing.assert_allclose(*np.transpose(pairs), rtol=1e-4, err_msg="rank 0 measures all that both saw")
+        assert not np.isnan(pairs[0]).any()
     assert [{**row, "mode": "alone"} for row in rows] == expected
     assert files(two.out) == files(one.out)
     for folder in sorted((one.out / "students").iterdir()):

@@ -29,11 +29,11 @@ def ce_rows(student: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Te
 
     Args:
         student: logits z, ``(B, K)``.
-        labels: int64 ``(B,)``, in [0, K).
+        labels: int64 ``(B,)``, in [0, K), or -100 for a row that has none.
         label_smoothing: e, the share of the target that is spread evenly over all classes, in [0, 1).
 
     Returns:
-        float32 ``(B,)``, in nats, >= 0.
+        float32 ``(B,)``, in nats, >= 0; 0 in rows without a label.
 
     Raises:
         InputError: labels are not one a row.

@@ -56,7 +56,12 @@ class Given:
 
     @property
     def labels(self) -> Tensor:
-        """Labels ``(B,)``; refused where samples are mixed, which have no single one."""
+        """Labels ``(B,)``; refused where samples are mixed, which have no single one, and where some are hidden."""
+        if self.batch.labelled is not None:
+            raise InputError(
+                f"objective {self.label} parts the classes by the sample's label, and some labels are hidden; "
+                "show all of them, or use another loss"
+            )
         if self.batch.partner_labels is not None:
             raise InputError(
                 f"objective {self.label} parts the classes by the sample's label, and a mixed sample has two; "

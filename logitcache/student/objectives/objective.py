@@ -108,7 +108,11 @@ def _scaled(factor: float, loss: Tensor) -> Tensor:
 
 
 def _hard(logits: Tensor, batch: Batch, label_smoothing: float) -> Tensor:
-    """Cross-entropy with the batch's labels, and with those mixed in where there are any."""
+    """Cross-entropy with the batch's labels, those that are shown, and with those mixed in where there are any."""
+    if batch.labelled is not None:
+        if batch.partner_labels is not None:
+            raise InputError("labels are hidden and samples are mixed; a mixed sample needs both of its labels")
+        return losses.ce_rows(logits, batch.labels, label_smoothing).sum() / (batch.labelled or 1.0)
     if batch.partner_labels is None or batch.weight is None:
         return losses.ce(logits, batch.labels, label_smoothing)
     own = losses.ce_rows(logits, batch.labels, label_smoothing)

@@ -45,7 +45,7 @@ def train_stack(
     members: Sequence[Member],
     *,
     checkpoint: Path,
-    evaluate: Evaluate,
+    evaluate: Evaluate | Sequence[Evaluate],
     progress: Progress | None = None,
     way: Way | Literal["auto"] = "auto",
 ) -> list[Outcome]:
@@ -58,7 +58,8 @@ def train_stack(
         members: one a network; their folders get their ``metrics.jsonl``.
         checkpoint: the file of the whole stack, which the caller removes when done; beside it lies a note of the
             way in which the stack is trained (suffix ``.way``), so that it goes on in the same bits.
-        evaluate: the test accuracy in percent of a network in eval mode.
+        evaluate: the test accuracy in percent of a network in eval mode, alone or with more (``Measured``); one for
+            all, or one a member.
         progress: called with a member's number and its record after each epoch.
         way: "auto" measures the two at the beginning and takes the faster one.
 
