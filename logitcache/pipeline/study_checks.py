@@ -8,6 +8,7 @@ from logitcache.errors import Fault
 from logitcache.factories import nearest
 from logitcache.pipeline.faults import show
 from logitcache.study.columns import KNOWN, MEASURES
+from logitcache.study.curves import BY_EPOCH
 from logitcache.study.options import ClaimOptions, FigureOptions, StudyOptions
 from logitcache.study.published import published_tables
 
@@ -47,7 +48,8 @@ def _figure_faults(key: str, figure: FigureOptions) -> Iterator[Fault]:
         column = getattr(figure, name)
         if column is not None:
             yield from _unknown(f"{key}.{name}", [column], KNOWN, "columns of a study")
-    yield from _unknown(f"{key}.measure", [figure.measure], MEASURES, "measures of a run")
+    known, what = (BY_EPOCH, "measures by epoch") if figure.kind == "epochs" else (MEASURES, "measures of a run")
+    yield from _unknown(f"{key}.measure", [figure.measure], known, what)
     yield from _unknown(f"{key}.where", figure.where, KNOWN, "columns of a study")
 
 

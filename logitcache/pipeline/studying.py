@@ -21,6 +21,7 @@ from logitcache.records import fingerprint, sha256
 from logitcache.study.claims import write_claims
 from logitcache.study.collect import FACTS_FILE, RUNS_FILE, read_collected
 from logitcache.study.columns import number
+from logitcache.study.curves import CURVES_FILE, make_curves, write_curves
 from logitcache.study.facts import FACTS, runs_facts, teacher_entry
 from logitcache.study.options import StudyOptions
 from logitcache.study.page import write_page
@@ -100,11 +101,15 @@ def _experiment(
     points = [point for result in measured.values() for point in result.points]
     write_table(folder / RUNS_FILE, runs)
     write_table(folder / FACTS_FILE, [facts], FACTS)
+    students = {context.recipe.variant or "": context.out / "students" for context in contexts}
+    curves = make_curves(options.figures, runs, students)
+    for file in (POINTS_FILE, CURVES_FILE):
+        (folder / file).unlink(missing_ok=True)  # of a study that had some
     if points:
         write_points(folder / POINTS_FILE, points)
-    else:
-        (folder / POINTS_FILE).unlink(missing_ok=True)
-    return Experiment(options, runs, facts, points)
+    if curves:
+        write_curves(folder / CURVES_FILE, curves)
+    return Experiment(options, runs, facts, points, curves)
 
 
 def _write(experiment: Experiment, folder: Path) -> None:

@@ -5,6 +5,7 @@
     RESULTS/facts.csv              one line an experiment; replaced when it is collected again
     RESULTS/EXPERIMENT.csv         its runs: columns that a study may name and that hold anything
     RESULTS/EXPERIMENT-points.csv  points of its penultimate figure, where it has one
+    RESULTS/EXPERIMENT-curves.csv  curves of its figures by epoch, where it has any
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from logitcache.errors import InputError
 from logitcache.files import write_text
 from logitcache.study.columns import KNOWN, MEASURES, Cells, number
+from logitcache.study.curves import CURVES_FILE, read_curves
 from logitcache.study.facts import FACTS
 from logitcache.study.options import StudyOptions
 from logitcache.study.points import POINTS_FILE, read_points
@@ -43,15 +45,16 @@ def collect(study: Path, results: Path) -> list[Path]:
     lines = [_short(run) for run in runs]
     columns = [column for column in KNOWN if any(line.get(column) for line in lines)]
     written = [write_table(results / f"{name}.csv", lines, columns)]
-    points = results / f"{name}-points.csv"
-    if (study / POINTS_FILE).is_file():
-        write_text(points, (study / POINTS_FILE).read_text(encoding="utf-8"))
-        written.append(points)
-    else:
-        points.unlink(missing_ok=True)  # of a study that had some; the page would draw them
+    for file, kind in ((POINTS_FILE, "points"), (CURVES_FILE, "curves")):
+        kept = results / f"{name}-{kind}.csv"
+        if (study / file).is_file():
+            write_text(kept, (study / file).read_text(encoding="utf-8"))
+            written.append(kept)
+        else:
+            kept.unlink(missing_ok=True)  # of a study that had some; the page would draw them
     known = read_table(results / FACTS_FILE) if (results / FACTS_FILE).is_file() else ()
-    kept = [line for line in known if line.get("experiment") != name]
-    together = sorted([*kept, facts[0]], key=lambda line: line["experiment"])
+    others = [line for line in known if line.get("experiment") != name]
+    together = sorted([*others, facts[0]], key=lambda line: line["experiment"])
     return [*written, write_table(results / FACTS_FILE, together, FACTS)]
 
 
@@ -75,8 +78,9 @@ def read_collected(results: Path, study_of: Callable[[str, str], StudyOptions | 
                 "table [study]; remove the line or bring the recipe back"
             )
         runs = read_table(results / f"{facts['experiment']}.csv", needed=("status", "seed"))
-        points = results / f"{facts['experiment']}-points.csv"
-        found.append(Experiment(options, runs, facts, read_points(points) if points.is_file() else ()))
+        points, curves = (results / f"{facts['experiment']}-{kind}.csv" for kind in ("points", "curves"))
+        more = read_points(points) if points.is_file() else (), read_curves(curves) if curves.is_file() else ()
+        found.append(Experiment(options, runs, facts, *more))
     return found
 
 

@@ -52,6 +52,7 @@ KNOWN = (*SETTINGS, "label", "seed", "status", *MEASURES)
 """Every column that a study may name; what is collected of a run."""
 
 _TEXTS = {
+    "loss": "training loss",
     "test_accuracy": "test accuracy, %",
     "best_test_accuracy": "test accuracy of the best epoch, %",
     "train_accuracy": "train accuracy, %",

@@ -1,4 +1,4 @@
-"""Figures of a study from its runs: heat maps, lines, and points, each drawn as SVG and as PNG.
+"""Figures of a study from its runs: heat maps, lines, points, and curves by epoch, each drawn as SVG and as PNG.
 
 The same runs make the same bytes with the same matplotlib. Axes have one place for each value, at equal distances,
 so that τ = 1, 3, 5, 20 and ∞ stand side by side. No pyplot: figures are objects, nothing is global.
@@ -10,6 +10,7 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -18,9 +19,10 @@ from matplotlib.figure import Figure
 
 from logitcache.report.figures import LIGHT
 from logitcache.study.columns import Cells, axis_text, is_points, matches, measured, ordered, value_text, where_text
+from logitcache.study.curves import CurvePoint
 from logitcache.study.options import FigureOptions
 
-__all__ = ["draw_figure", "figure_title", "save_figure"]
+__all__ = ["draw_curves", "draw_figure", "figure_title", "save_figure"]
 
 _WIDTH, _DOTS = 6.4, 100
 _MARKERS = "osD^vP*X"
@@ -28,7 +30,7 @@ _MOST_ROWS = 60  # more names than that cannot be read
 
 
 def draw_figure(options: FigureOptions, rows: Sequence[str], runs: Sequence[Cells]) -> Figure | None:
-    """A study's figure; None where no finished run has what it shows.
+    """A study's figure of any kind but ``epochs``; None where no finished run has what it shows.
 
     Args:
         options: what is drawn.
@@ -42,11 +44,27 @@ def draw_figure(options: FigureOptions, rows: Sequence[str], runs: Sequence[Cell
     return draw(options, rows, shown)
 
 
+def draw_curves(options: FigureOptions, points: Sequence[CurvePoint]) -> Figure | None:
+    """A study's figure of kind ``epochs`` from its own points; None where there are none."""
+    if not points:
+        return None
+    figure, axes = _panel(height=4.0)
+    for number, name in enumerate(dict.fromkeys(point.line for point in points)):
+        line = [point for point in points if point.line == name]
+        epochs, means, spreads = zip(*((point.epoch, point.mean, point.std) for point in line), strict=True)
+        axes.errorbar(epochs, means, spreads, label=value_text(name), **_style(number))
+    axes.set(xlabel="epochs", ylabel=axis_text(options.measure))
+    if options.lines is not None:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", title=axis_text(options.lines))
+    return figure
+
+
 def figure_title(options: FigureOptions) -> str:
     """What a figure shows, in words."""
     if options.title is not None:
         return options.title
     axes = [axis_text(column) for column in (options.x, options.y, options.lines) if column is not None]
+    axes = ["epoch", *axes] if options.kind == "epochs" else axes
     by = f" by {' and '.join(axes)}" if axes else ""
     where = f" ({where_text(options.where)})" if options.where else ""
     return f"{axis_text(options.measure)}{by}{where}"
@@ -97,13 +115,8 @@ def _lines(options: FigureOptions, _: Sequence[str], runs: Sequence[Cells]) -> F
             list(known),
             [statistics.fmean(values) for values in known.values()],
             [_spread(values) for values in known.values()],
-            color=LIGHT.series[number % len(LIGHT.series)],
-            marker=_MARKERS[number % len(_MARKERS)],
-            linestyle="-" if number < len(LIGHT.series) else "--",
-            markersize=5,
-            linewidth=1.5,
-            capsize=3,
             label=value_text(name),
+            **_style(number),
         )
     axes.set_xticks(range(len(xs)), [value_text(x) for x in xs])
     axes.set(xlabel=axis_text(along), ylabel=axis_text(options.measure))
@@ -133,6 +146,18 @@ def _points(options: FigureOptions, rows: Sequence[str], runs: Sequence[Cells]) 
     if len(shown) < len(groups):
         axes.set_title(f"the first {len(shown)} of {len(groups)} rows", fontsize=9, color=LIGHT.muted)
     return figure
+
+
+def _style(number: int) -> dict[str, Any]:
+    """How a line is drawn, by its number."""
+    return {
+        "color": LIGHT.series[number % len(LIGHT.series)],
+        "marker": _MARKERS[number % len(_MARKERS)],
+        "linestyle": "-" if number < len(LIGHT.series) else "--",
+        "markersize": 5,
+        "linewidth": 1.5,
+        "capsize": 3,
+    }
 
 
 def _panel(height: float) -> tuple[Figure, Axes]:

@@ -27,20 +27,21 @@ Where = dict[str, _Several[str | int | _Number]]
 class FigureOptions(Options):
     """A figure of the study."""
 
-    kind: Literal["heatmap", "lines", "points"] = Field(
-        description="heatmap: means over x and y; lines: means by x, one line a value of `lines`; points: a row a mean"
+    kind: Literal["heatmap", "lines", "points", "epochs"] = Field(
+        description="heatmap: means over x and y; points: a row a mean; lines, epochs: means by x or by epoch, one "
+        "line a value of `lines`"
     )
     x: str | None = Field(None, description="heatmap, lines: the column along the axis")
     y: str | None = Field(None, description="heatmap: the column up the axis")
-    lines: str | None = Field(None, description="lines: the column whose values get a line each; unset: one line")
+    lines: str | None = Field(None, description="lines, epochs: the column whose values get a line each; unset: one")
     measure: str = Field("test_accuracy", description="the column that is drawn")
     where: Where = Field({}, description="which runs are drawn: column -> value or list of values")
     title: str | None = Field(None, description="what the figure shows; unset: measure, axes and filter")
 
     @model_validator(mode="after")
     def _axes_fit_kind(self) -> FigureOptions:
-        needed = {"heatmap": ("x", "y"), "lines": ("x",), "points": ()}[self.kind]
-        taken = {"heatmap": ("x", "y"), "lines": ("x", "lines"), "points": ()}[self.kind]
+        needed = {"heatmap": ("x", "y"), "lines": ("x",), "points": (), "epochs": ()}[self.kind]
+        taken = {"heatmap": ("x", "y"), "lines": ("x", "lines"), "points": (), "epochs": ("lines",)}[self.kind]
         given = [name for name in ("x", "y", "lines") if getattr(self, name) is not None]
         missing = [name for name in needed if name not in given]
         if missing:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from matplotlib.figure import Figure as Drawing
+
 from logitcache.study.claims import Verdict, judge_claims
 from logitcache.study.columns import Cells, axis_text, is_points, value_text
+from logitcache.study.curves import CurvePoint
 from logitcache.study.facts import facts_text
-from logitcache.study.figures import draw_figure, figure_title, save_figure
-from logitcache.study.options import StudyOptions
+from logitcache.study.figures import draw_curves, draw_figure, figure_title, save_figure
+from logitcache.study.options import FigureOptions, StudyOptions
 from logitcache.study.penultimate_figure import draw_penultimate
 from logitcache.study.points import Point
 from logitcache.study.published import published_sources, published_value
@@ -36,6 +39,8 @@ class Experiment:
     facts: Cells
     points: Sequence[Point] = ()
     """Of the penultimate figure; empty without."""
+    curves: Sequence[CurvePoint] = ()
+    """Of the figures by epoch; empty without."""
 
     @property
     def name(self) -> str:
@@ -74,7 +79,7 @@ def draw_figures(
     """
     found = []
     for number, options in enumerate(experiment.options.figures, 1):
-        figure = draw_figure(options, experiment.options.rows, experiment.runs)
+        figure = _draw(experiment, number, options)
         if figure is not None:
             paths = save_figure(figure, folder, name(str(number)), kinds)
             found.append(Figure(paths[0].name, figure_title(options)))
@@ -85,6 +90,13 @@ def draw_figures(
         title = "features before the last layer, on the plane through three classes' templates"
         found.append(Figure(f"{name('penultimate')}.{kinds[0]}", title))
     return found
+
+
+def _draw(experiment: Experiment, number: int, options: FigureOptions) -> Drawing | None:
+    """One of an experiment's figures by its number."""
+    if options.kind == "epochs":
+        return draw_curves(options, [point for point in experiment.curves if point.figure == number])
+    return draw_figure(options, experiment.options.rows, experiment.runs)
 
 
 def section_text(experiment: Experiment, figures: Sequence[Figure], folder: str = "") -> str:

@@ -22,6 +22,9 @@ NETWORK = "cnn-4"
 TRAINING = {"epochs": 1, "batch": 20}
 
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> str:
     """The data set as an override: 60 train and 30 test images of three classes."""
@@ -54,8 +57,10 @@ def smaller(recipe: Recipe, data: str) -> list[str]:
         words += [f"{here}.objectives.{number}.views=[0, 2]" for number in walked]
     if recipe.timing is not None:
         words += [f"timing.model={NETWORK}", "timing.rounds=1"]
-    if recipe.study is not None and recipe.study.penultimate is not None:
-        words.append("study.penultimate.classes=[0, 1, 2]")
+    if recipe.study is not None:
+        words += ["study.penultimate.classes=[0, 1, 2]"] if recipe.study.penultimate is not None else []
+        named = [place for place, figure in enumerate(recipe.study.figures) if "student" in figure.where]
+        words += [f"study.figures.{place}.where.student={NETWORK}" for place in named]
     return [f"data={data}", *words]
 
 
