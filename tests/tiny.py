@@ -16,14 +16,19 @@ import pytest
 from logitcache.cli import main
 from logitcache.pipeline.context import RunContext, open_context
 
-RECIPE = """
+DATA = """
 [data]
 name = "arrays"
 images = "{folder}/train.npy"
 labels = "{folder}/train_labels.npy"
 test_images = "{folder}/test.npy"
 test_labels = "{folder}/test_labels.npy"
+"""
+"""What recipes on the files of :func:`write_data` begin with."""
 
+RECIPE = (
+    DATA
+    + """
 [views]
 kind = "crop_flip"
 padding = 1
@@ -51,6 +56,7 @@ model = "cnn-4-4"
 rounds = 1
 training = {{ epochs = 1, batch = 30 }}
 """
+)
 
 
 def write_data(folder: Path, *, samples: int = 120, classes: int = 3, side: int = 12, seed: int = 0) -> Path:

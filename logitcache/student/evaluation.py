@@ -33,7 +33,11 @@ class Evaluator:
 
     def logits(self, network: nn.Module) -> Tensor:
         """Logits of all samples, float32 (samples, classes) on the device."""
-        return torch.cat([forward(network, inputs, self._precision) for inputs in self._batches()])
+        return torch.cat([forward(network, inputs, self._precision) for inputs in self.batches()])
+
+    def batches(self) -> Iterable[Tensor]:
+        """The inputs of all samples in order, ``BATCH`` at once, float32 (B, C, H, W) on the device."""
+        return self._render() if self._kept is None else self._kept
 
     @cached_property
     def _labels(self) -> Tensor:
@@ -45,10 +49,6 @@ class Evaluator:
         channels, height, width = self._split.shape
         small = len(self._split) * channels * height * width * 4 <= _KEEP_BYTES
         return list(self._render()) if small else None
-
-    def _batches(self) -> Iterable[Tensor]:
-        """The inputs in batches."""
-        return self._render() if self._kept is None else self._kept
 
     def _render(self) -> Iterator[Tensor]:
         rows = torch.arange(len(self._split))

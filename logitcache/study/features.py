@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,14 +18,11 @@ from logitcache.matching import check_split
 from logitcache.models import Network, build_model
 from logitcache.models.weights import load_checkpoint, read_checkpoint_metadata
 from logitcache.store import LogitsReader, open_store
-from logitcache.views import Renderer, ViewOptions
+from logitcache.student.evaluation import Evaluator
 
 __all__ = ["Chosen", "Rerun", "View", "choose_samples", "teacher_view"]
 
 Array = npt.NDArray[np.float64]
-
-_BATCH = 500
-_KEEP_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +129,7 @@ class Rerun:
     def __init__(self, chosen: Chosen, split: Split, device: torch.device, workers: int = 0) -> None:
         self._chosen, self._device = chosen, device
         self._split = split.take(chosen.rows)
-        self._renderer = Renderer(self._split, ViewOptions(), device, workers)
+        self._evaluator = Evaluator(self._split, device, workers=workers)
 
     def __call__(self, folder: Path) -> View:
         """What the head of a run's network is given.
@@ -168,18 +164,5 @@ class Rerun:
     @torch.inference_mode()
     def _features(self, network: Network) -> Array:
         """Features of all samples, float64 on the CPU."""
-        batches = self._render() if self._kept is None else self._kept
+        batches = self._evaluator.batches()
         return np.concatenate([network.with_features(inputs)[1].double().cpu().numpy() for inputs in batches])
-
-    @cached_property
-    def _kept(self) -> list[Tensor] | None:
-        """All inputs, where they are small enough to keep."""
-        channels, height, width = self._split.shape
-        small = len(self._split) * channels * height * width * 4 <= _KEEP_BYTES
-        return list(self._render()) if small else None
-
-    def _render(self) -> Iterator[Tensor]:
-        """The inputs in batches."""
-        rows = torch.arange(len(self._split))
-        for rendered in self._renderer.stream([(rows, 0)], _BATCH):
-            yield rendered.inputs

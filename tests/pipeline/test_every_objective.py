@@ -6,18 +6,13 @@ import csv
 import json
 
 import pytest
-from tiny import Run, write_data, write_recipe
+from tiny import DATA, Run, write_data, write_recipe
 
 from logitcache.student.objectives import KINDS
 
-RECIPE = """
-[data]
-name = "arrays"
-images = "{folder}/train.npy"
-labels = "{folder}/train_labels.npy"
-test_images = "{folder}/test.npy"
-test_labels = "{folder}/test_labels.npy"
-
+RECIPE = (
+    DATA
+    + """
 [views]
 kind = "crop_flip"
 padding = 1
@@ -46,6 +41,7 @@ samples = 60
 objectives = "ce"
 training = {{ epochs = 1, batch = 16 }}
 """
+)
 STANDARD = [name for name, kind in KINDS.items() if {"logits", "members"} & set(kind.needs)]
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import torch
 from builders import tree
-from tiny import Run, write_data, write_recipe
+from tiny import DATA, Run, write_data, write_recipe
 
 from logitcache.models.weights import read_checkpoint, read_checkpoint_metadata
 from logitcache.pipeline import snapshots
@@ -16,14 +16,9 @@ from logitcache.pipeline.stage_one import run_stage_one
 from logitcache.soft_targets import open_store
 from logitcache.student import loop
 
-HEAD = """
-[data]
-name = "arrays"
-images = "{folder}/train.npy"
-labels = "{folder}/train_labels.npy"
-test_images = "{folder}/test.npy"
-test_labels = "{folder}/test_labels.npy"
-
+HEAD = (
+    DATA
+    + """
 [cache]
 block = 60
 
@@ -32,6 +27,7 @@ name = "big"
 model = "cnn-4-8"
 teach = {{ epochs = 4, batch = 20, schedule = "constant", checkpoint_seconds = 0 }}
 """
+)
 SNAPSHOT = """
 [[teachers]]
 name = "{name}"

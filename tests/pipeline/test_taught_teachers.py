@@ -8,21 +8,16 @@ import shutil
 import pytest
 import torch
 from builders import tree
-from tiny import Run, write_data, write_recipe
+from tiny import DATA, Run, write_data, write_recipe
 
 from logitcache.models.weights import read_checkpoint, read_checkpoint_metadata
 from logitcache.pipeline.lessons import lessons_fingerprint
 from logitcache.pipeline.schema import TeachOptions
 from logitcache.soft_targets import open_store
 
-HEAD = """
-[data]
-name = "arrays"
-images = "{folder}/train.npy"
-labels = "{folder}/train_labels.npy"
-test_images = "{folder}/test.npy"
-test_labels = "{folder}/test_labels.npy"
-
+HEAD = (
+    DATA
+    + """
 [views]
 kind = "crop_flip"
 padding = 1
@@ -46,6 +41,7 @@ name = "other"
 model = "cnn-4-6"
 teach = {{ epochs = 1, batch = 20, learning_rate = 0.05, seed = 1 }}
 """
+)
 TAUGHT = """
 [[teachers]]
 name = "{name}"

@@ -146,7 +146,7 @@ def test_classes_have_names_too_and_their_order_turns_the_figure_only(made, spli
 
 
 def test_inputs_that_are_not_kept_give_the_same(made, splits, found, monkeypatch):
-    monkeypatch.setattr(features_module, "_KEEP_BYTES", 0)
+    monkeypatch.setattr("logitcache.student.evaluation._KEEP_BYTES", 0)
     assert measure_penultimate(options(), sources(made, splits)) == found
 
 
