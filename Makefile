@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 test kill-test bench-store: export OMP_NUM_THREADS = 1
 export OMP_WAIT_POLICY = passive
 
-.PHONY: setup test lint demo study-small bench bench-store bench-students kill-test clean
+.PHONY: setup test lint demo study-small bench bench-store bench-students bench-statistics kill-test clean
 
 STUDY := grid losses ensemble sequential noisy_teacher noisy_labels penultimate views data_fraction fidelity born_again
 
@@ -46,6 +46,9 @@ bench-store: setup
 
 bench-students: setup
 	$(BIN)/python benchmarks/bench_students.py
+
+bench-statistics: setup
+	$(BIN)/python benchmarks/bench_statistics.py
 
 kill-test: setup
 	$(BIN)/python benchmarks/kill_cache.py

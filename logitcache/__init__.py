@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from logitcache.errors import MismatchError as MismatchError
     from logitcache.errors import MissingError as MissingError
     from logitcache.errors import RecipeError as RecipeError
+    from logitcache.errors import RemoteError as RemoteError
     from logitcache.errors import UnknownOriginWarning as UnknownOriginWarning
     from logitcache.models import build_model as build_model
     from logitcache.models import model_names as model_names
@@ -73,6 +74,7 @@ _NAMES = {
         "MismatchError",
         "MissingError",
         "RecipeError",
+        "RemoteError",
         "UnknownOriginWarning",
     ),
     "logitcache.models": ("build_model", "model_names"),

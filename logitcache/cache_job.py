@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import Field
 
+from logitcache.address import Address
 from logitcache.data import Split
 from logitcache.errors import InputError, MismatchError
 from logitcache.matching import check_split
 from logitcache.records import Options
 from logitcache.store import Encoding, EncodingOptions, TeacherRecord, answers, open_store, resolve
+from logitcache.store.backend import is_store
 from logitcache.store.layout import block_shape
 from logitcache.teacher_options import InferenceOptions, TeacherOptions
 from logitcache.views import ViewOptions
@@ -37,7 +38,7 @@ class CacheOptions(Options):
 class CacheJob:
     """What one teacher is to cache: the splits, the view policy, and the options."""
 
-    store: Path
+    store: Address
     splits: Mapping[str, Split]
     views: ViewOptions
     options: CacheOptions
@@ -66,7 +67,7 @@ def cached_blocks(job: CacheJob, teacher: TeacherOptions) -> tuple[int, int]:
         MismatchError: the store there is of another data set, view policy, architecture or encoding.
     """
     committed = total = 0
-    store = open_store(job.store) if (job.store / "zarr.json").exists() else None
+    store = open_store(job.store) if is_store(job.store) else None
     for name, split in job.chosen().items():
         blocks = block_count(job, name)
         total += blocks

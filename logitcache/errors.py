@@ -6,6 +6,7 @@
     ├── InputError           wrong usage or input                      exit code 2
     │   ├── RecipeError      faults of a recipe, all of them at once
     │   └── MismatchError    a store meets another data set, teacher, view policy or encoding
+    ├── RemoteError          an object store fails or refuses          exit code 2
     └── CheckError           a check failed                            exit code 1
         ├── DamageError      stored bytes are not those that were committed
         ├── MissingError     a block that was never committed was asked for
@@ -29,6 +30,7 @@ __all__ = [
     "MismatchError",
     "MissingError",
     "RecipeError",
+    "RemoteError",
     "UnknownOriginWarning",
 ]
 
@@ -79,6 +81,10 @@ class MismatchError(InputError):
     def __reduce__(self) -> tuple[type[MismatchError], tuple[str, str, str, str]]:
         """Pickles with its parts, so that worker processes can raise it."""
         return MismatchError, (self.what, self.stored, self.given, self.advice)
+
+
+class RemoteError(LogitcacheError):
+    """An object store cannot be reached, or refuses what is asked of it."""
 
 
 class CheckError(LogitcacheError):

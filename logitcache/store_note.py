@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from logitcache.address import Address, as_address, is_remote
 from logitcache.errors import InputError
 from logitcache.files import write_text
 
@@ -21,13 +22,14 @@ _FILE = "shared_store.json"
 class StoreNote:
     """Where the shared store is, and which of its teachers belong to the run."""
 
-    store: Path
+    store: Address
     teachers: tuple[str, ...]
 
 
 def write_note(directory: Path, note: StoreNote) -> None:
-    """Leave the note in a run folder; its path is kept relative, so that all runs can be moved together."""
-    record = {"store": os.path.relpath(note.store, directory), "teachers": list(note.teachers)}
+    """Leave the note in a run folder; a path is kept relative, so that all runs can be moved together."""
+    place = str(note.store) if is_remote(note.store) else os.path.relpath(note.store, directory)
+    record = {"store": place, "teachers": list(note.teachers)}
     text = json.dumps(record, indent=1) + "\n"
     path = directory / _FILE
     if not path.is_file() or path.read_text(encoding="utf-8") != text:
@@ -45,7 +47,9 @@ def read_note(directory: Path) -> StoreNote | None:
         return None
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        return StoreNote(directory / str(record["store"]), tuple(map(str, record["teachers"])))
+        place = str(record["store"])
+        store = as_address(place) if is_remote(place) else directory / place
+        return StoreNote(store, tuple(map(str, record["teachers"])))
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{path} is damaged; delete it and run the recipe again, which writes it anew") from error
 

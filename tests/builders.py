@@ -161,6 +161,8 @@ class KilledError(Exception):
 class DyingBackend:
     """A local backend whose process dies after a number of changes: from then on nothing answers."""
 
+    remote = False
+
     def __init__(self, root: Path, changes: int) -> None:
         self._inner, self._left, self._lock = LocalBackend(root), changes, Lock()
 

@@ -5,11 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from tiny import Run, make_run
 
+if TYPE_CHECKING:
+    from object_server import ObjectServer
+
 ROOT = Path(__file__).parents[1]
+
+settings.register_profile("logitcache", deadline=None)  # two workers on a busy machine are slow at times, and not wrong
+settings.load_profile("logitcache")
 
 
 @pytest.fixture(scope="session")
@@ -24,24 +32,21 @@ def data_root(repository) -> Path:
     return repository / "data"
 
 
-@pytest.fixture
-def unsynced(monkeypatch) -> None:
-    """Spare the disk where hundreds of small objects are written; what is synced is tested elsewhere."""
-    monkeypatch.setattr(os, "fsync", lambda descriptor: None)
+@pytest.fixture(scope="session", autouse=True)
+def unsynced() -> Iterator[None]:
+    """Spare the disk: no test outlives the power. What is synced, and when, is tested by the calls."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture(scope="module")
 def undrawn() -> Iterator[None]:
-    """Spare a module the figures of its reports, a second each; they are tested elsewhere."""
-
-    def save(draw: object, folder: Path, name: str) -> tuple[Path, Path]:
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{name}.png"
-        path.write_bytes(b"no picture")
-        return path, path
-
+    """Spare a module the figures of its reports; they are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("logitcache.report.figures.save", save)
+        patch.setattr("logitcache.report.story.draw", lambda chart: None)
+        patch.setattr("logitcache.report.story.placed", lambda model, name, spoken: "")
+        patch.setattr("logitcache.report.page.scripts", lambda **options: "")
         yield
 
 
@@ -55,3 +60,22 @@ def finished_run(tmp_path_factory) -> Run:
 def run_copy(finished_run, tmp_path) -> Run:
     """A copy of it to be changed."""
     return finished_run.copy(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def object_server() -> Iterator[ObjectServer]:
+    """An S3 server on this machine; tests ask for :func:`s3`."""
+    from object_server import ObjectServer
+
+    server = ObjectServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def s3(object_server, monkeypatch) -> ObjectServer:
+    """The server with an empty bucket, which this process can reach."""
+    object_server.reset()
+    for name, value in object_server.environ.items():
+        monkeypatch.setenv(name, value)
+    return object_server

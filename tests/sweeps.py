@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,13 @@ def of_run(found: dict[str, object], run_id: str) -> dict[str, object]:
 def files(out: Path) -> set[str]:
     """The names of all files of students and groups."""
     return {str(path.relative_to(out)) for name in ("students", "groups") for path in (out / name).rglob("*.*")}
+
+
+def untrained(run: Run) -> Run:
+    """The run without its students."""
+    shutil.rmtree(run.out / "students")
+    (run.out / "results.csv").unlink()
+    return run
 
 
 def sweep(run: Run, *overrides: str, specs: Sequence[RunSpec] | None = None, progress=None, **options: Any) -> int:

@@ -12,8 +12,8 @@ from logitcache.errors import CheckError, Fault, InputError, LogitcacheError, Mi
 CLASSES = [each for each in vars(errors).values() if inspect.isclass(each) and issubclass(each, LogitcacheError)]
 
 
-def test_the_tree_has_eight_errors():
-    assert len(CLASSES) == 8
+def test_the_tree_has_nine_errors():
+    assert len(CLASSES) == 9
 
 
 @pytest.mark.parametrize("error", CLASSES, ids=lambda error: error.__name__)

@@ -13,6 +13,7 @@ import pytest
 PACKAGE = "logitcache"
 LAYERS = (
     "errors",
+    "address",
     "records",
     "keyed",
     "files",

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import logitcache
-from logitcache.cli import stages, stores, study, transfers
+from logitcache.cli import stages, statistics, stores, study, transfers
 from logitcache.errors import LogitcacheError, UnknownOriginWarning
 
 __all__ = ["cli", "main"]
@@ -33,7 +33,7 @@ def cli(*, debug: bool) -> None:
     """
 
 
-for _module in (stages, stores, study, transfers):
+for _module in (stages, statistics, stores, study, transfers):
     for _name in _module.__all__:
         cli.add_command(getattr(_module, _name))
 

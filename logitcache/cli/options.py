@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from logitcache.address import as_address
+
 __all__ = ["RECIPE", "STORE", "encoding_options", "run_options", "sweep_options", "sweep_overrides"]
 
 Command = Callable[..., Any]
 
 RECIPE = click.argument("recipe")
-STORE = click.argument("store", type=click.Path(path_type=Path))
+STORE = click.argument("store", type=as_address)
 _ENCODINGS = click.Choice(["auto", "uniform", "spectral", "lossless", "topk"])
 
 
@@ -37,6 +39,7 @@ def run_options(command: Command) -> Command:
 def sweep_options(command: Command) -> Command:
     """Options of the commands that train students, in place of the recipe's table [sweep]."""
     for option in (
+        click.option("--save-logits", is_flag=True, help="Keep students' logits and features in DIR/students.zarr."),
         click.option("--processes", type=click.IntRange(1), help="Processes; default one a CPU core, one on a GPU."),
         click.option(
             "--stack",
@@ -48,9 +51,11 @@ def sweep_options(command: Command) -> Command:
     return command
 
 
-def sweep_overrides(overrides: Sequence[str], stack: str | None, processes: int | None) -> list[str]:
+def sweep_overrides(
+    overrides: Sequence[str], stack: str | None, processes: int | None, *, save_logits: bool
+) -> list[str]:
     """What was given by --set, and then by :func:`sweep_options`."""
-    given = {"stack": stack, "processes": processes}
+    given = {"stack": stack, "processes": processes, "save_logits": "true" if save_logits else None}
     return [*overrides, *(f"sweep.{key}={value}" for key, value in given.items() if value is not None)]
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from logitcache.cli.options import RECIPE, STORE, run_options, sweep_options, sweep_overrides
+from logitcache.cli.options import RECIPE, run_options, sweep_options, sweep_overrides
 
-__all__ = ["cache", "distill", "plan", "recipes", "report", "run", "stats"]
+__all__ = ["cache", "distill", "plan", "recipes", "report", "run"]
 
 
 @click.command()
@@ -25,6 +25,7 @@ def run(
     device: str,
     stack: str | None,
     processes: int | None,
+    save_logits: bool,
     dry_run: bool,
 ) -> None:
     """Run a RECIPE wholly: teach, cache, verify, distill, statistics, report.
@@ -36,7 +37,8 @@ def run(
     from logitcache.pipeline.execution import run_all
     from logitcache.pipeline.plans import print_plans
 
-    contexts = open_contexts(recipe, sweep_overrides(overrides, stack, processes), out, device)
+    changes = sweep_overrides(overrides, stack, processes, save_logits=save_logits)
+    contexts = open_contexts(recipe, changes, out, device)
     if dry_run:
         print_plans(contexts)
     else:
@@ -81,11 +83,12 @@ def distill(
     device: str,
     stack: str | None,
     processes: int | None,
+    save_logits: bool,
 ) -> None:
     """Stage 2: train the RECIPE's students from DIR/store.zarr; no teacher is loaded.
 
     Finished runs are skipped, interrupted ones go on, failed ones are tried again. Results go to DIR/results.csv and
-    DIR/students/<run_id>/.
+    DIR/students/<run_id>/. With --save-logits, those of students trained before are kept too.
 
     \b
     Each student by all of N processes together (data-parallel), one student after another:
@@ -94,30 +97,22 @@ def distill(
     from logitcache.pipeline import stage_two
     from logitcache.pipeline.context import open_contexts
 
-    stage_two.distill_all(open_contexts(recipe, sweep_overrides(overrides, stack, processes), out, device))
-
-
-@click.command()
-@STORE
-@click.option("--out", type=click.Path(path_type=Path), help="Folder of the tables; default `statistics` beside STORE.")
-@click.option("--students", type=click.Path(path_type=Path), help="Folder of student runs to compare with teachers.")
-def stats(store: Path, out: Path | None, students: Path | None) -> None:
-    """Statistics of a STORE's logits, and of students against its teachers, as CSV tables."""
-    from logitcache import statistics
-
-    beside = store.parent / "students"
-    folder = students or (beside if beside.is_dir() else None)
-    for path in statistics.run(store, out or store.parent / "statistics", folder):
-        click.echo(path)
+    changes = sweep_overrides(overrides, stack, processes, save_logits=save_logits)
+    stage_two.distill_all(open_contexts(recipe, changes, out, device))
 
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path))
-def report(directory: Path) -> None:
-    """Write DIRECTORY/report.html and its figures from the result files of a run."""
-    from logitcache.report import write_report
+@click.option("--figures", is_flag=True, help="Write the page's figures too, as PNG and SVG, to DIRECTORY/figures.")
+def report(directory: Path, *, figures: bool) -> None:
+    """Write DIRECTORY/report.html, a page that opens without a network, from the result files of a run.
 
-    click.echo(write_report(directory))
+    Where DIRECTORY has the runs of a recipe's variants, a page is written into the folder of each.
+    """
+    from logitcache.report import run_folders, write_report
+
+    for folder in run_folders(directory):
+        click.echo(write_report(folder, figures=figures))
 
 
 @click.group(invoke_without_command=True)

@@ -9,15 +9,16 @@ from pathlib import Path
 
 import click
 
+from logitcache.address import Address, is_remote
 from logitcache.cli.options import RECIPE, STORE, run_options
 
-__all__ = ["info", "repair", "verify"]
+__all__ = ["info", "repair", "verify", "view"]
 
 
 @click.command()
 @STORE
 @click.option("--json", "as_json", is_flag=True, help="As JSON.")
-def info(store: Path, *, as_json: bool) -> None:
+def info(store: Address, *, as_json: bool) -> None:
     """What a STORE holds: data set, views, teachers, encoding, bytes, bound and measured error."""
     from logitcache.pipeline.show import info_lines
     from logitcache.soft_targets import open_store
@@ -35,7 +36,7 @@ def info(store: Path, *, as_json: bool) -> None:
 @click.option("--recompute", nargs=2, metavar="N RECIPE", help="Also run RECIPE's teachers on N random stored rows.")
 @run_options
 def verify(
-    store: Path,
+    store: Address,
     *,
     decode: bool,
     recompute: tuple[str, str] | None,
@@ -45,6 +46,7 @@ def verify(
 ) -> None:
     """Compare a STORE's bytes with its commits; name every damaged or missing block, then exit with 1.
 
+    In an object store the lengths of objects are compared, and with --decode their bytes.
     With --recompute the teachers are run again on rows drawn by key, which must be within the store's bound.
     """
     from logitcache.pipeline.checking import verify_with_bar
@@ -56,13 +58,14 @@ def verify(
     if result.findings:
         click.echo(f"{len(result.findings)} findings in {result.blocks} blocks", err=True)
         sys.exit(1)
-    click.echo(f"{result.blocks} blocks, {result.bytes:,} bytes: all intact")
+    found = "all there, by length; --decode reads them" if is_remote(store) and not decode else "all intact"
+    click.echo(f"{result.blocks} blocks, {result.bytes:,} bytes: {found}")
     if recompute is not None:
         _recompute(store, recompute, out, overrides, device)
 
 
 def _recompute(
-    store: Path, recompute: tuple[str, str], out: Path | None, overrides: Sequence[str], device: str
+    store: Address, recompute: tuple[str, str], out: Path | None, overrides: Sequence[str], device: str
 ) -> None:
     """Compare stored rows with the teachers; exit with 1 where one is beyond the bound."""
     from logitcache.pipeline.checking import recompute_rows
@@ -86,7 +89,7 @@ def _recompute(
 @STORE
 @RECIPE
 @run_options
-def repair(store: Path, recipe: str, *, out: Path | None, overrides: Sequence[str], device: str) -> None:
+def repair(store: Address, recipe: str, *, out: Path | None, overrides: Sequence[str], device: str) -> None:
     """Recompute what is damaged or missing in a STORE, and nothing else, with the teachers of RECIPE.
 
     On the same kind of device and software the very bytes come back; else a new commit says that they are others,
@@ -103,3 +106,23 @@ def repair(store: Path, recipe: str, *, out: Path | None, overrides: Sequence[st
     click.echo(f"{result.blocks} blocks, {len(result.findings)} findings left", err=bool(result.findings))
     if result.findings:
         sys.exit(1)
+
+
+@click.command()
+@STORE
+@click.option("--recipe", help="Recipe of the STORE, whose data set and views give the pictures; none without.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a key of the recipe.")
+@click.option("--run", type=click.Path(path_type=Path), help="Run folder of the students; default that of the STORE.")
+@click.option("--port", type=click.IntRange(0, 65535), default=5006, show_default=True, help="0: any that is free.")
+@click.option("--browse", is_flag=True, help="Open it in a browser.")
+def view(
+    store: Address, *, recipe: str | None, overrides: Sequence[str], run: Path | None, port: int, browse: bool
+) -> None:
+    """Look at a STORE's soft targets live, in a browser on this machine: any split, class, sample, view and tau.
+
+    Nothing but this machine can reach the page, and nothing is written.
+    """
+    from logitcache.pipeline.viewing import prepare
+    from logitcache.pipeline.viewing import view as serve
+
+    serve(prepare(store, recipe, run, overrides), port, browse=browse)

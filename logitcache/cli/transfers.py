@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from logitcache.address import Address, as_address
 from logitcache.cli.options import STORE, encoding_options
 
 __all__ = ["copy", "export", "import_"]
@@ -28,7 +29,7 @@ __all__ = ["copy", "export", "import_"]
 @click.option("--tau", type=float, help="torch: temperature of stored probabilities.  [default: 1]")
 def import_(
     logits: Path,
-    store: Path,
+    store: Address,
     *,
     teacher: str,
     labels: Path | None,
@@ -65,7 +66,9 @@ def import_(
 @click.option("--view", "views", default="0", show_default=True, help="A view, or several as 0:8; 0 is the clean one.")
 @click.option("--format", "layout", help="npy, npz, safetensors, parquet or tinyvit; by OUT's ending without.")
 @click.option("--k", type=int, help="tinyvit: entries a row.")
-def export(store: Path, out: Path, *, teacher: str, split: str, views: str, layout: str | None, k: int | None) -> None:
+def export(
+    store: Address, out: Path, *, teacher: str, split: str, views: str, layout: str | None, k: int | None
+) -> None:
     """Write views of a teacher's logits in a STORE to OUT (.npy, .npz, .safetensors, .parquet, or TinyViT's folder)."""
     from logitcache.pipeline.transfers import export_file
 
@@ -73,14 +76,20 @@ def export(store: Path, out: Path, *, teacher: str, split: str, views: str, layo
 
 
 @click.command()
-@click.argument("source", type=click.Path(path_type=Path))
-@click.argument("dest", type=click.Path(path_type=Path))
+@click.argument("source", type=as_address)
+@click.argument("dest", type=as_address)
 @click.option("--teacher", "teachers", multiple=True, help="A teacher to copy; all without. Can be repeated.")
 @click.option("--split", "splits", multiple=True, help="A split to copy; all without. Can be repeated.")
 @click.option("--views", help="Views to copy, as 0:8; all without.")
 @encoding_options(None)
 def copy(
-    source: Path, dest: Path, *, teachers: tuple[str, ...], splits: tuple[str, ...], views: str | None, **encoding: Any
+    source: Address,
+    dest: Address,
+    *,
+    teachers: tuple[str, ...],
+    splits: tuple[str, ...],
+    views: str | None,
+    **encoding: Any,
 ) -> None:
     """Copy the store SOURCE, or part of it, to DEST; every block is compared with its commit.
 

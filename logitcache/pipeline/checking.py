@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
+from logitcache.address import Address
 from logitcache.cache_job import split_views
 from logitcache.errors import InputError
 from logitcache.pipeline.context import RunContext
@@ -19,13 +19,13 @@ from logitcache.teacher import Teacher, load_teacher
 __all__ = ["recompute_rows", "repair_store", "verify_with_bar"]
 
 
-def verify_with_bar(url: str | Path, screen: Screen, *, decode: bool = False) -> Verification:
+def verify_with_bar(url: Address, screen: Screen, *, decode: bool = False) -> Verification:
     """What :func:`logitcache.store.verify.verify_url` finds, with a bar over the blocks."""
     with screen.bar("verify", block_total(url), "blocks") as bar:
         return verify_url(url, decode=decode, progress=lambda _: bar.advance(1))
 
 
-def recompute_rows(context: RunContext, url: Path, rows: int) -> list[Recomputed]:
+def recompute_rows(context: RunContext, url: Address, rows: int) -> list[Recomputed]:
     """Stored rows beside the recipe's teachers, as many of each split and teacher.
 
     Raises:
@@ -44,7 +44,7 @@ def recompute_rows(context: RunContext, url: Path, rows: int) -> list[Recomputed
     return found
 
 
-def repair_store(context: RunContext, url: Path) -> Verification:
+def repair_store(context: RunContext, url: Address) -> Verification:
     """Mend what is damaged or missing in a store from the recipe that made it; returns what is wrong afterwards.
 
     Raises:

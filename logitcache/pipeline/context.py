@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from logitcache.address import Address, is_remote
 from logitcache.cache_job import CacheJob
 from logitcache.data import DataOptions, Split, open_data
 from logitcache.errors import InputError
@@ -20,6 +21,7 @@ from logitcache.pipeline.recipe import Recipe, TeacherRecipe, read_recipe, read_
 from logitcache.records import fingerprint
 from logitcache.soft_targets import CachedStore, open_store
 from logitcache.store import store_info
+from logitcache.store.backend import is_store
 from logitcache.store_note import StoreNote, of_teachers, write_note
 from logitcache.sweep import RunSpec, SweepContext, expand, finished_runs
 from logitcache.teacher_options import TeacherOptions
@@ -66,9 +68,10 @@ class RunContext:
         return self.top.resolve().parent if self.top.name in {"", ".."} else self.top.parent
 
     @property
-    def store_path(self) -> Path:
-        """Where the run's store is."""
-        return self._shared(self.recipe.share.store) / "store.zarr"
+    def store_path(self) -> Address:
+        """Where the run's store is: in a run folder, or where the recipe says in an object store."""
+        shared = self.recipe.share.store
+        return shared if shared is not None and is_remote(shared) else self._shared(shared) / "store.zarr"
 
     @property
     def teachers_path(self) -> Path:
@@ -99,7 +102,7 @@ class RunContext:
 
     def store(self) -> CachedStore | None:
         """The run's store, None before the cache step."""
-        return open_store(self.store_path) if (self.store_path / "zarr.json").exists() else None
+        return open_store(self.store_path) if is_store(self.store_path) else None
 
     def sweep(self) -> SweepContext:
         """What worker processes need to train students."""
@@ -150,7 +153,7 @@ class RunContext:
     def note_shared_store(self) -> None:
         """Leave a note in the run folder of the store that it shares, if it does."""
         names = self.own_teachers()
-        if names is not None and self.store_path.exists():
+        if names is not None and is_store(self.store_path):
             write_note(self.out, StoreNote(self.store_path, names))
 
     def store_fingerprint(self, *, whole: bool = False) -> str:
@@ -185,8 +188,9 @@ class RunContext:
         return self.top if name == self.recipe.name else self.root / self.recipe.run_name_of(name)
 
     def _marks_file(self, step: str) -> Path:
-        """Where it is kept that a step was finished: for ``verify`` beside the store, for all who share it."""
-        return (self.store_path.parent if step == "verify" else self.out) / "steps.json"
+        """Where it is kept that a step was finished: for ``verify`` beside a store on disk, for all who share it."""
+        store = self.store_path
+        return (store.parent if step == "verify" and isinstance(store, Path) else self.out) / "steps.json"
 
     def _marks(self, step: str) -> dict[str, Any]:
         path = self._marks_file(step)

@@ -10,6 +10,7 @@ from logitcache.pipeline.context import RunContext
 from logitcache.pipeline.online import train_online
 from logitcache.pipeline.stage_one import run_stage_one, time_sources
 from logitcache.pipeline.stage_two import distill, make_report, make_statistics
+from logitcache.pipeline.student_logits import keep_logits
 from logitcache.pipeline.studying import make_study
 from logitcache.pipeline.walking import walk
 from logitcache.student.distributed import read_environment
@@ -38,6 +39,7 @@ def _run(context: RunContext) -> None:
     run_stage_one(context)
     distill(context)
     train_online(context)
+    keep_logits(context)
     make_statistics(context)
     time_sources(context)
     make_report(context)

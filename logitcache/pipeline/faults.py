@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from logitcache.address import without_secrets
 from logitcache.errors import Fault
 from logitcache.factories import nearest
 
@@ -75,7 +76,7 @@ def check(model: type[Record], table: Mapping[str, Any], prefix: str = "") -> tu
 
 def show(value: Any) -> str:
     """A value as TOML would write it, cut at 60 characters."""
-    text = _toml(value)
+    text = without_secrets(_toml(value))
     return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
 
 
@@ -106,13 +107,19 @@ def _locate(table: Any, loc: Iterable[int | str]) -> tuple[list[int | str], Any]
     keys: list[int | str] = []
     node, parts = table, list(loc)
     for number, part in enumerate(parts):
-        inside = part in node if isinstance(node, Mapping) else isinstance(node, list) and isinstance(part, int)
-        if inside:
+        if _stands_in(part, node):
             keys.append(part)
             node = node[part]
-        elif number == len(parts) - 1 and isinstance(node, Mapping) and isinstance(part, str):
-            return [*keys, part], _MISSING
+        elif number == len(parts) - 1 and isinstance(node, Mapping if isinstance(part, str) else list):
+            return [*keys, part], _MISSING  # a list may lack an entry too, where it has a fixed number of them
     return keys, node
+
+
+def _stands_in(part: int | str, node: Any) -> bool:
+    """Whether a part of a place is a key of a table, or the number of an entry of a list."""
+    if isinstance(node, list):
+        return isinstance(part, int) and part < len(node)
+    return isinstance(node, Mapping) and part in node
 
 
 def _allowed(error: Mapping[str, Any], value: Any) -> str:

@@ -14,7 +14,7 @@ from logitcache.pipeline.lessons import manner, source_of
 from logitcache.pipeline.progress import Screen
 from logitcache.pipeline.schema import SnapshotOptions, TeacherRecipe
 from logitcache.store import EncodingOptions, resolve
-from logitcache.sweep import RunSpec, finished_runs, plan_units, stack_size
+from logitcache.sweep import STUDENTS_STORE, RunSpec, finished_runs, plan_units, stack_size
 
 __all__ = ["Plan", "PlannedArray", "PlannedStep", "make_plan", "print_plan"]
 
@@ -197,6 +197,9 @@ def _later_steps(context: RunContext, *, cached: bool) -> Iterator[PlannedStep]:
     """Verify, distill, statistics, timing and report; what depends on a step to do is to be done too."""
     recipe, out = context.recipe, context.out
     students = list(_student_steps(context)) if recipe.students else []
+    if students and recipe.sweep.save_logits:
+        kept = all(step.done for step in students) and (out / STUDENTS_STORE).exists()
+        students.append(PlannedStep("save logits", f"of students, into {STUDENTS_STORE}", kept))
     measured = cached and all(step.done for step in students) and (out / "statistics").exists()
     timed = cached and (recipe.timing is None or (out / "timing.json").exists())
     if recipe.teachers:

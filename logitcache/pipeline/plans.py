@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
+from logitcache.address import Address
 from logitcache.pipeline.context import RunContext
 from logitcache.pipeline.plan import Plan, PlannedStep, make_plan, print_plan
 from logitcache.pipeline.walking import walk
@@ -22,11 +22,11 @@ def print_plans(contexts: Sequence[RunContext]) -> None:
     Raises:
         InputError, MismatchError: see :func:`logitcache.pipeline.plan.make_plan`.
     """
-    made: set[tuple[Path, str]] = set()
+    made: set[tuple[Address, str]] = set()
     walk(contexts, lambda context: _print(context, made))
 
 
-def _print(context: RunContext, made: set[tuple[Path, str]]) -> None:
+def _print(context: RunContext, made: set[tuple[Address, str]]) -> None:
     """Print one variant's plan, and remember what it does."""
     plan = make_plan(context)
     if context.recipe.share.store is not None:
@@ -36,7 +36,7 @@ def _print(context: RunContext, made: set[tuple[Path, str]]) -> None:
     made |= {(context.store_path, array.name) for array in plan.arrays}
 
 
-def _without(plan: Plan, context: RunContext, made: set[tuple[Path, str]]) -> Plan:
+def _without(plan: Plan, context: RunContext, made: set[tuple[Address, str]]) -> Plan:
     """The plan without the costs of what is made before."""
     steps = [
         replace(step, detail=f"{step.detail}, by the variant before", forward_passes=0, seconds=None)
@@ -48,7 +48,7 @@ def _without(plan: Plan, context: RunContext, made: set[tuple[Path, str]]) -> Pl
     return replace(plan, steps=tuple(steps), arrays=tuple(arrays))
 
 
-def _folder(context: RunContext, step: PlannedStep) -> Path:
+def _folder(context: RunContext, step: PlannedStep) -> Address:
     """Where what a step makes is."""
     kind = step.name.split()[0]
     if kind in _IN_STORE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -45,6 +45,10 @@ class Screen:
         visible = self.console.is_terminal
         with Progress(*columns, console=self.console, transient=True, disable=not visible) as progress:
             yield Bar(progress, progress.add_task(f"  {description}", total=total, note=""))
+
+    def blocks(self, what: str, total: int) -> AbstractContextManager[Bar]:
+        """A bar towards a number of blocks."""
+        return self.bar(what, total, "blocks")
 
 
 class Bar:

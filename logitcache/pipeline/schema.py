@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
+from logitcache.address import as_address, is_remote
 from logitcache.cache_job import CacheOptions
 from logitcache.data import DataOptions, LabelChoice
+from logitcache.errors import InputError
 from logitcache.pipeline.timing import TimingOptions
 from logitcache.records import Options
 from logitcache.soft_targets import CombineOptions
@@ -84,11 +87,30 @@ class TeacherRecipe(TeacherOptions):
 class ShareOptions(Options):
     """Whose run folder stage 1 works in, beside the recipe's own: teachers and a store that several recipes use.
 
-    A name stands for the folder that the recipe of that name has under the same profile.
+    A name stands for the folder that the recipe of that name has under the same profile. A store may also be in an
+    object store, which recipes share likewise.
     """
 
     teachers: str | None = Field(None, pattern=_NAME, description="name of the run that keeps checkpoints; unset: own")
-    store: str | None = Field(None, pattern=_NAME, description="name of the run that keeps the store; unset: own")
+    store: str | None = Field(
+        None, description="name of the run that keeps the store, or its address, as s3://bucket/prefix; unset: own"
+    )
+
+    @field_validator("store")
+    @classmethod
+    def _is_a_place(cls, store: str | None) -> str | None:
+        """A name, or an address as we write it."""
+        if store is None or re.match(_NAME, store):
+            return store
+        if not is_remote(store):
+            raise ValueError(
+                "must be a name of letters, digits, '-', '_' and '.', or an address of an object store, as "
+                "s3://bucket/prefix"
+            )
+        try:
+            return str(as_address(store))
+        except InputError as error:
+            raise ValueError(str(error)) from None
 
 
 class Recipe(Options):

@@ -12,27 +12,34 @@ from rich.console import Console
 
 from logitcache import statistics
 from logitcache.cache_job import cached_blocks
-from logitcache.errors import InputError
+from logitcache.errors import CheckError, InputError
 from logitcache.pipeline.board import watch
 from logitcache.pipeline.context import RunContext
+from logitcache.pipeline.picturing import note_samples
 from logitcache.pipeline.progress import Screen
+from logitcache.pipeline.student_logits import keep_logits
+from logitcache.pipeline.student_statistics import measure_students
 from logitcache.pipeline.walking import walk
-from logitcache.records import fingerprint
+from logitcache.records import fingerprint, sha256
 from logitcache.report import write_report
 from logitcache.student.distributed import ALONE, World, from_environment
-from logitcache.sweep import finished_runs, run_parallel, run_sweep, write_results
+from logitcache.sweep import STUDENTS_STORE, finished_runs, run_parallel, run_sweep, write_results
 
 __all__ = ["distill", "distill_all", "make_report", "make_statistics"]
 
+_STATISTICS = "statistics"
+
 
 def distill_all(contexts: Sequence[RunContext]) -> None:
-    """Train the students of every variant; under ``torchrun`` the processes meet once, for all of them.
+    """Train the students of every variant, and keep their logits where that is asked for.
+
+    Under ``torchrun`` the processes meet once, for all of them.
 
     Raises:
         CheckError: see :func:`distill`.
     """
     with from_environment(contexts[0].device.type) as world:
-        walk(contexts, lambda context: distill(context, world))
+        walk(contexts, lambda context: _distill_and_keep(context, world))
 
 
 def distill(context: RunContext, world: World = ALONE) -> None:
@@ -46,6 +53,18 @@ def distill(context: RunContext, world: World = ALONE) -> None:
     if not world.leads:
         context = replace(context, screen=Screen(Console(quiet=True)))
     _distill(context, world)
+
+
+def _distill_and_keep(context: RunContext, world: World) -> None:
+    """Train, then keep the logits of those that are trained, also where others failed; rank 0 alone writes."""
+    try:
+        distill(context, world)
+    except CheckError:
+        if world.leads:
+            keep_logits(context)
+        raise
+    if world.leads:
+        keep_logits(context)
 
 
 def _distill(context: RunContext, world: World) -> None:
@@ -82,27 +101,38 @@ def _distill(context: RunContext, world: World) -> None:
 
 
 def make_statistics(context: RunContext) -> None:
-    """Statistics of the stored logits, and of students against teachers."""
-    if context.store() is None or context.own_teachers() == ():
-        return
-    inputs = fingerprint({"store": context.store_fingerprint(), "runs": context.run_fingerprint()})
-    if context.was_done("statistics", inputs):
+    """Statistics of the stored logits, of students against teachers, and of the students whose logits are kept."""
+    if context.store() is not None and context.own_teachers() != ():
+        _measure_teachers(context)
+    measure_students(context)
+
+
+def _measure_teachers(context: RunContext) -> None:
+    """The teachers of the store, and the test logits of all students beside them."""
+    parts = {
+        "measures": "2",  # what is measured: results of an older version are made anew
+        "store": context.store_fingerprint(),
+        "runs": context.run_fingerprint(),
+    }
+    folder, students = context.out / _STATISTICS, context.out / "students"
+    if folder.is_dir() and context.was_done("statistics", fingerprint(parts)):
         context.screen.say("statistics: done before")
         return
-    students = context.out / "students"
     with context.screen.step("statistics"):
-        beside = students if students.is_dir() else None
-        statistics.run(context.store_path, context.out / "statistics", beside, context.own_teachers())
-    context.mark_done("statistics", inputs)
+        beside, watch = students if students.is_dir() else None, context.screen.blocks
+        statistics.run(context.store_path, folder, beside, context.own_teachers(), watch=watch)
+    context.mark_done("statistics", fingerprint(parts))
 
 
 def make_report(context: RunContext) -> None:
     """The page and its figures, from the result files."""
     timing = context.out / "timing.json"
     parts = {
+        "page": "3",  # what it shows: a page of an older version is made anew
         "store": context.store_fingerprint(),
         "runs": context.run_fingerprint(),
         "timing": timing.read_text(encoding="utf-8") if timing.exists() else "",
+        "tables": _tables(context),
     }
     page = context.out / "report.html"
     if page.exists() and context.was_done("report", fingerprint(parts)):
@@ -110,9 +140,17 @@ def make_report(context: RunContext) -> None:
         return
     context.note_shared_store()
     with context.screen.step("report"):
+        note_samples(context)
         page = write_report(context.out)
     context.mark_done("report", fingerprint(parts))
     context.screen.say(f"  {page}")
+
+
+def _tables(context: RunContext) -> dict[str, str]:
+    """The tables of statistics that the page reads, of which anybody may make more, by what is in them."""
+    folders = (context.out / _STATISTICS, statistics.results_folder(context.out / STUDENTS_STORE))
+    paths = [path for folder in folders for path in sorted(folder.glob("*.csv"))]
+    return {f"{path.parent.name}/{path.name}": sha256(path.read_bytes()) for path in paths}
 
 
 def _need_teachers(context: RunContext, names: set[str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from logitcache.address import Address
 from logitcache.errors import InputError, RecipeError
 from logitcache.formats import SinkOptions, SourceOptions, export, open_source
 from logitcache.pipeline.faults import check
@@ -21,7 +22,7 @@ Record = TypeVar("Record", bound=Options)
 
 def import_file(
     logits: Path,
-    store: Path,
+    store: Address,
     *,
     teacher: str,
     labels: Path | None,
@@ -45,7 +46,7 @@ def import_file(
     return f"{store}: {outcome.written} blocks written{there}\nencoding: {outcome.encoding}"
 
 
-def export_file(store: Path, out: Path, *, teacher: str, split: str, views: str, sink: Mapping[str, Any]) -> str:
+def export_file(store: Address, out: Path, *, teacher: str, split: str, views: str, sink: Mapping[str, Any]) -> str:
     """Export views of a teacher and say what was written.
 
     Raises:
@@ -60,8 +61,8 @@ def export_file(store: Path, out: Path, *, teacher: str, split: str, views: str,
 
 
 def copy_files(
-    source: Path,
-    dest: Path,
+    source: Address,
+    dest: Address,
     *,
     teachers: Sequence[str],
     splits: Sequence[str],

@@ -28,7 +28,7 @@ Table = dict[str, Any]
 _MOST = 64
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 # what a run folder holds itself
-_TAKEN = {"students", "teachers", "statistics", "figures", "groups", "study"}
+_TAKEN = {"students", "students_statistics", "teachers", "statistics", "figures", "groups", "study"}
 # what is said of all variants together
 _FIXED = {"name", "profile", "profiles", "variant", "variants", "extends", "study"}
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
+from logitcache.address import Address, same_place
 from logitcache.errors import InputError, MismatchError
 from logitcache.pipeline.context import RunContext
 from logitcache.student.distributed import read_environment
@@ -29,7 +29,7 @@ def walk(contexts: Sequence[RunContext], step: Callable[[RunContext], object]) -
             step(context)
 
 
-def of_store(contexts: Sequence[RunContext], store: Path) -> tuple[RunContext, ...]:
+def of_store(contexts: Sequence[RunContext], store: Address) -> tuple[RunContext, ...]:
     """The variants that a store is of, one where several have the same teachers in it.
 
     Raises:
@@ -40,7 +40,7 @@ def of_store(contexts: Sequence[RunContext], store: Path) -> tuple[RunContext, .
     found: list[RunContext] = []
     for context in contexts:
         stage_one = [(each.recipe.teachers, each.recipe.cache) for each in found]
-        mine = context.store_path.resolve() == store.resolve()
+        mine = same_place(context.store_path, store)
         if mine and (context.recipe.teachers, context.recipe.cache) not in stage_one:
             found.append(context)
     if not found:

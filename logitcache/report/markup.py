@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
-from pathlib import Path
 
 __all__ = [
     "bytes_text",
+    "captioned",
     "details",
     "fixed",
     "grid",
     "note",
     "paragraph",
-    "picture",
     "power",
     "section",
     "short",
@@ -31,7 +29,7 @@ def fixed(value: float | None, digits: int = 2) -> str:
 
 def short(value: float | None) -> str:
     """A number with three significant digits; a dash for None and NaN."""
-    return "–" if value is None or math.isnan(value) else f"{value:#.3g}"
+    return "–" if value is None or math.isnan(value) else f"{value:#.3g}".removesuffix(".")
 
 
 def power(value: float) -> str:
@@ -110,11 +108,6 @@ def table(
     return f'<div class="scroll"><table>{title}{body}</table></div>'
 
 
-def picture(paths: tuple[Path, Path], title: str, alt: str) -> str:
-    """A figure inside the page: PNG files for light and for dark pages, a title, and what is seen, in words."""
-    light, dark = (f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}" for path in paths)
-    return (
-        f"<figure><figcaption>{escape(title)}</figcaption><picture>"
-        f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
-        f'<img src="{light}" alt="{escape(alt)}"></picture></figure>'
-    )
+def captioned(title: str, body: str) -> str:
+    """A figure's HTML below its title."""
+    return f"<figure><figcaption>{escape(title)}</figcaption>{body}</figure>"

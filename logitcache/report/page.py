@@ -1,23 +1,29 @@
 """One self-contained page from a run directory: ``write_report`` reads, tells and writes; nothing is computed twice.
 
 ``sources`` reads result files, ``tables`` makes rows and the computed sentence, ``story`` joins them, ``sections``
-and ``store_sections`` tell its parts, ``figures`` draws, ``markup`` escapes. The page loads nothing from anywhere.
+and ``store_sections`` tell its parts, ``interactive`` draws with Bokeh and ``figures`` with matplotlib what
+``charts`` describes, ``embedding`` puts it into the page, ``markup`` escapes. The page loads nothing from anywhere.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from html import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from logitcache.report import sections, store_sections
+from logitcache.errors import RemoteError
+from logitcache.report import feature_sections, label_sections, pair_sections, sections, store_sections, tau_sections
+from logitcache.report.embedding import scripts
+from logitcache.report.explorer import explorer_section
 from logitcache.report.markup import bytes_text, grid, tile
 from logitcache.report.sources import read_evidence
 from logitcache.report.story import Story, cached, tell
 from logitcache.report.tables import Comparison, write_summary
 from logitcache.store import open_store, store_info
+from logitcache.store.backend import is_store
 from logitcache.store_note import of_teachers, read_note
 
 __all__ = ["render", "write_report"]
@@ -39,13 +45,14 @@ WORDS = (
 )
 
 
-def write_report(directory: Path, info: Mapping[str, Any] | None = None) -> Path:
-    """Write ``report.html``, ``summary.csv`` and ``figures/*.png`` into a run directory; returns the page.
+def write_report(directory: Path, info: Mapping[str, Any] | None = None, *, figures: bool = False) -> Path:
+    """Write ``report.html`` and ``summary.csv`` into a run directory; returns the page.
 
     Args:
         directory: what a recipe's run left (see ``sources``).
         info: what the store says about itself; read by default from the store that the run shares with others, of
             which only the run's teachers count, or from ``directory/store.zarr``, where there is one.
+        figures: write the page's figures too, as ``figures/*.png`` and ``figures/*.svg``.
 
     Raises:
         InputError: there is nothing to report on, or a file is not what it should be.
@@ -55,39 +62,62 @@ def write_report(directory: Path, info: Mapping[str, Any] | None = None) -> Path
         write_summary(story.rows, directory / "summary.csv")
     page = directory / "report.html"
     page.write_text(render(story), encoding="utf-8")
+    if figures:
+        _draw_again(story)
     return page
+
+
+def _draw_again(story: Story) -> None:
+    """The page's figures for papers; matplotlib is loaded for them alone."""
+    from logitcache.report import figures
+
+    for name, chart in story.charts.items():
+        figures.save(chart, story.evidence.directory / "figures", name)
 
 
 def _store_info(directory: Path) -> Mapping[str, Any] | None:
     """What the run's store says about itself; None where there is no store."""
     note, own = read_note(directory), directory / "store.zarr"
-    if note is not None and note.store.exists():
-        return of_teachers(store_info(open_store(note.store)), note.teachers)
+    if note is not None:
+        with suppress(RemoteError):  # a page is made where nobody reaches the store, too
+            if is_store(note.store):
+                return of_teachers(store_info(open_store(note.store)), note.teachers)
     return store_info(open_store(own)) if own.exists() else None
 
 
 def render(story: Story) -> str:
-    """The whole page as HTML; figures are drawn into the run's folder on the way."""
+    """The whole page as HTML; ``story.charts`` has its figures afterwards."""
+    explorer = explorer_section(story.evidence.directory)
     told = {
+        "Soft targets": explorer,
         "Accuracy": sections.accuracy(story),
+        "τ and α": sections.sweep(story),
         "Training curves": sections.curves(story),
-        "Seconds per epoch": sections.seconds(story),
+        "Students and teacher": sections.closeness(story),
+        "Differences": pair_sections.differences(story),
+        "Temperature": tau_sections.temperatures(story),
+        "Logits": tau_sections.histograms(story),
+        "Penultimate layer": feature_sections.penultimate(story),
+        "Classes": label_sections.similarity(story),
+        "Labels": label_sections.suspects(story),
+        "Teachers": store_sections.teachers(story),
         "Store": store_sections.size(story),
         "Fidelity": store_sections.fidelity(story),
-        "Teachers": store_sections.teachers(story),
-        "Students beside the teacher": sections.closeness(story),
+        "Seconds": sections.seconds(story),
         "Words": _words(),
     }
-    style = files("logitcache.report").joinpath("page.css").read_text(encoding="utf-8")
+    sheets = ("page.css", "explorer.css") if explorer else ("page.css",)
+    style = "".join(files("logitcache.report").joinpath(name).read_text(encoding="utf-8") for name in sheets)
     title = _title(story)
     parts = [f'<div id="part-{count}">{html}</div>' for count, html in enumerate(told.values()) if html]
     links = [f'<a href="#part-{count}">{name}</a>' for count, (name, html) in enumerate(told.items()) if html]
+    shown = scripts(widgets=bool(explorer)) if explorer or story.charts else ""
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{style}</style></head><body><main>"
         f"<header>{_headline(story, title)}<nav>{''.join(links)}</nav></header>{''.join(parts)}{_footer()}"
-        "</main></body></html>\n"
+        f"</main>{shown}</body></html>\n"
     )
 
 
@@ -142,7 +172,8 @@ def _student_tile(story: Story) -> list[str]:
         beside = comparison and (comparison.distilled if best.hard else comparison.baseline)
         other = f"; best {'distilled' if best.hard else 'hard labels'} {beside.mean:.2f} %" if beside else ""
         if best.n:
-            tiles.append(tile(f"Best students, {group}", f"{best.mean:.2f} %", f"{best.name}{other}"))
+            name = f"Best students, {group}" if len(story.groups) > 1 else "Best students"
+            tiles.append(tile(name, f"{best.mean:.2f} %", f"{best.name}{other}"))
     return tiles[:2]
 
 
@@ -180,6 +211,6 @@ def _footer() -> str:
     """Where the numbers come from."""
     return (
         "<footer>Every number on this page comes from the files of this run: results.csv, timing.json, "
-        "students/*/metrics.jsonl, statistics/*.csv and the store. Rows are in summary.csv, figures in figures/."
-        "</footer>"
+        "students/*/metrics.jsonl, statistics/*.csv and the store. Rows are in summary.csv; "
+        "<code>logitcache report --figures</code> writes the figures as PNG and SVG.</footer>"
     )

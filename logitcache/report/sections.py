@@ -8,13 +8,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 
-from logitcache.report import figures
+from logitcache.report.charts import Axis, Bar, Bars
+from logitcache.report.curves import accuracy_dots, curve_span, learning_curves, sweep_heat
 from logitcache.report.markup import details, fixed, grid, note, paragraph, section, short, table
 from logitcache.report.sources import Cells, number
 from logitcache.report.story import Story
 from logitcache.report.tables import Row
 
-__all__ = ["accuracy", "closeness", "curves", "seconds"]
+__all__ = ["accuracy", "closeness", "curves", "seconds", "sweep"]
 
 
 def accuracy(story: Story) -> str:
@@ -38,9 +39,9 @@ def _accuracy_figure(story: Story, group: str, rows: list[Row]) -> str:
     """A dot a seed for the rows of one group."""
     comparison = story.comparisons.get(group)
     teacher = max(story.test_accuracy().values(), default=None)
-    draw = figures.accuracy(rows, story.colours, comparison.baseline if comparison else None, teacher)
+    chart = accuracy_dots(rows, story.colours, comparison.baseline if comparison else None, teacher)
     spoken = "; ".join(f"{row.name} {row.mean:.2f}" for row in rows)
-    return story.figure(draw, f"accuracy {group}", _title(group, rows), f"Test accuracy in percent: {spoken}.")
+    return story.figure(chart, f"accuracy {group}", _title(group, rows), f"Test accuracy in percent: {spoken}.")
 
 
 def _title(group: str, rows: Sequence[Row]) -> str:
@@ -69,6 +70,22 @@ def _with_unfinished(row: Row) -> str:
     return f"{row.name} ({', '.join(counts)})" if counts else row.name
 
 
+def sweep(story: Story) -> str:
+    """Mean accuracy by temperature and weight, a heat map a group that has two of each."""
+    drawn = []
+    for group, rows in story.groups.items():
+        chart = sweep_heat(rows)
+        if chart is not None:
+            spoken = "Mean test accuracy in percent by temperature and weight."
+            title = f"Test accuracy, {_title(group, rows)}, %"
+            drawn.append(story.figure(chart, f"sweep {group}", title, spoken))
+    legend = (
+        "Mean over seeds of Kullback-Leibler objectives: temperatures across, the weight α of the teacher's part down; "
+        "1 − α is that of hard labels. Where several rows share a cell, such as other views, it has the best of them."
+    )
+    return section("Temperature and weight", note(legend), grid(drawn)) if drawn else ""
+
+
 def curves(story: Story) -> str:
     """Accuracy by epoch: a panel for each group and number of views, on one axis within a group."""
     drawn = []
@@ -76,16 +93,16 @@ def curves(story: Story) -> str:
         known = [row for row in rows if row.n and all(story.evidence.curves.get(run) for run in row.run_ids)]
         if not known:
             continue
-        span = figures.curve_span(known, story.evidence.curves)
+        span = curve_span(known, story.evidence.curves)
         for views in sorted({row.setting.views for row in known}):
             seen = "clean view" if views in {"0", ""} else f"{views} views"
             members = [row for row in known if row.setting.views == views]
-            draw = figures.curves(members, story.evidence.curves, story.colours, span)
+            chart = learning_curves(members, story.evidence.curves, story.colours, span)
             title, names = f"{group}, {seen}", ", ".join(row.name for row in members)
-            drawn.append(story.figure(draw, f"curves {title}", title, f"Test accuracy by epoch of {names}."))
+            drawn.append(story.figure(chart, f"curves {title}", title, f"Test accuracy by epoch of {names}."))
     legend = (
         "Mean over seeds, with the lowest and the highest seed as a band. The climb of the first epochs is cut off; "
-        "panels of one group share their axis."
+        "panels of one group share their axis. A click on a name below a figure mutes its line."
     )
     return section("Training curves", note(legend), grid(drawn)) if drawn else ""
 
@@ -99,13 +116,14 @@ def seconds(story: Story) -> str:
     base_name = next(iter(found))
     base = found[base_name]
     items = [
-        figures.Bar(
+        Bar(
             name, value, f"{value:.3g} s" + (f"  (× {value / base:.2f})" if name != base_name else ""), "cached" in name
         )
         for name, value in found.items()
     ]
     spoken = ", ".join(f"{name} {value:.3g} s" for name, value in found.items())
-    drawn = story.figure(figures.bars(items, "seconds per epoch"), "seconds", "One epoch of a student", spoken)
+    chart = Bars(Axis("seconds per epoch"), "targets", tuple(items))
+    drawn = story.figure(chart, "seconds", "One epoch of a student", spoken)
     head = ("targets", "seconds per epoch", f"ratio to {base_name}")
     cells = [(name, short(value), fixed(value / base)) for name, value in found.items()]
     setting = ", ".join(

@@ -26,7 +26,7 @@ __all__ = ["Cells", "Curve", "Evidence", "Run", "number", "read_evidence", "read
 Cells = Mapping[str, str]
 """One line of a CSV file by column."""
 
-_LATER = ("weight_decay", "labels", "targets", "labelled")
+_LATER = ("weight_decay", "labels", "targets", "labelled", "tau", "alpha")
 """Columns that a results.csv of an earlier version lacks."""
 
 Curve = tuple[tuple[int, float], ...]
@@ -64,6 +64,9 @@ class Run:
     """views, clean or online."""
     labelled: str = ""
     """Samples with labels for the cross-entropy; '' where all had."""
+    tau: str = ""
+    alpha: str = ""
+    """Weight of the teacher's part, 1 - alpha that of hard labels."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +82,7 @@ class Evidence:
     teachers: tuple[Cells, ...]
     classes: tuple[Cells, ...]
     students: tuple[Cells, ...]
+    class_means: tuple[Cells, ...] = ()
 
 
 def read_evidence(directory: Path, info: Mapping[str, Any] | None) -> Evidence:
@@ -103,6 +107,7 @@ def read_evidence(directory: Path, info: Mapping[str, Any] | None) -> Evidence:
         teachers=_read_table(directory / "statistics" / "teachers.csv"),
         classes=_read_table(directory / "statistics" / "classes.csv"),
         students=_read_table(directory / "statistics" / "students.csv"),
+        class_means=_read_table(directory / "statistics" / "class_means.csv"),
     )
 
 

@@ -8,12 +8,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from logitcache.report import figures
+from logitcache.report.charts import Axis, Bar, Bars, Lines, Series
 from logitcache.report.markup import bytes_text, details, fixed, grid, note, paragraph, power, section, short, table
 from logitcache.report.sources import Cells, number
 from logitcache.report.story import Cached, Story, cached
+from logitcache.report.themes import MUTED
 
 __all__ = ["fidelity", "size", "teachers"]
+
+DRAWN = 4
+"""Figures of fidelity on the page; all numbers are in the table."""
 
 MANY = 20
 """Classes above which only the hardest and the easiest are shown."""
@@ -28,26 +32,55 @@ def size(story: Story) -> str:
     cells = [line for part in parts for line in _array_lines(part)]
     first = next((part for part in parts if part.split == "train"), parts[0])
     same = [part for part in parts if part.split == first.split]
-    items = [
-        figures.Bar(part.teacher, _per_row(part), f"{_per_row(part):.3g}  (× {part.share:.2f})", True) for part in same
-    ]
     whole = float(first.record["float16_bytes_per_row"])
-    items.append(figures.Bar("float16", whole, f"{whole:.3g}"))
+    items = [_array_bar(part, array, whole, alone=len(same) == 1) for part in same for array in _logit_arrays(part)]
+    items.append(Bar("float16", whole, f"{whole:.3g}"))
     spoken = ", ".join(f"{item.name} {item.value:.3g}" for item in items)
     title = f"Bytes of one row of logits, {first.split} split"
-    drawn = story.figure(figures.bars(items, "bytes per row"), "bytes", title, spoken)
+    chart = Bars(Axis("bytes per row"), "stored as", tuple(items))
+    drawn = story.figure(chart, "bytes", title, spoken)
     missing = [
         f"{part.split}/{part.teacher}: {part.record['committed']} of {part.record['blocks']} blocks are committed."
         for part in parts
         if part.record["committed"] != part.record["blocks"]
     ]
     text = "A row is one view of one sample. Bytes are those of the committed blocks, as they lie in the store."
-    return section("The store", paragraph(text), grid([drawn]), table(head, cells, texts=4), *map(note, missing))
+    told = (table(head, cells, texts=4), *map(note, missing), _provenance(story, parts))
+    return section("The store", paragraph(text), grid([drawn]), *told)
 
 
-def _per_row(part: Cached) -> float:
-    """Bytes of a row's logits."""
-    return part.logit_bytes / max(int(part.record["rows"]), 1)
+def _logit_arrays(part: Cached) -> list[Mapping[str, Any]]:
+    """The arrays that stand for the logits."""
+    return [array for array in part.record["arrays"] if array["name"] != "features"]
+
+
+def _array_bar(part: Cached, array: Mapping[str, Any], whole: float, *, alone: bool) -> Bar:
+    """Bytes of a row in one array, beside those of float16; the teacher is named where it is not alone."""
+    name = str(array["name"]) if alone else f"{part.teacher}: {array['name']}"
+    each = float(array["bytes_per_row"])
+    return Bar(name, each, f"{each:.3g}  (× {each / whole:.2f})", highlight=True)
+
+
+def _provenance(story: Story, parts: Sequence[Cached]) -> str:
+    """Where the rows come from: data, views, networks and their weights."""
+    info = story.evidence.info or {}
+    known = {"kind", "count", "padding", "transforms", "seed"}
+    views = {key: value for key, value in dict(info.get("views") or {}).items() if key in known}
+    facts = [
+        ("data set", ", ".join(f"{key} {value}" for key, value in dict(info.get("dataset") or {}).items())),
+        ("views", ", ".join(f"{key} {value}" for key, value in views.items())),
+        ("format", f"version {info.get('format_version', 'unknown')}"),
+    ]
+    for split in info.get("splits", ()):
+        samples, noise = f"{int(split['samples']):,} samples", split.get("noise")
+        marks = (f"fingerprint {split['fingerprint']}" if split.get("fingerprint") else "", str(noise) if noise else "")
+        facts.append((f"split {split['split']}", ", ".join(filter(None, (samples, *marks)))))
+    for part in parts:
+        told = (
+            f"{key} {part.record[key]}" for key in ("model", "weights", "precision", "provenance") if key in part.record
+        )
+        facts.append((f"{part.teacher}, {part.split}", ", ".join(told)))
+    return details("Where the rows come from", table(("what", "as the store records it"), facts, texts=2))
 
 
 def _array_lines(part: Cached) -> list[tuple[str, ...]]:
@@ -71,26 +104,44 @@ def fidelity(story: Story) -> str:
     if not parts:
         return ""
     head = ("split", "teacher", "τ", "bound, nats", "largest, nats", "largest / bound", "mean, nats")
-    drawn = [_fidelity_figure(story, part) for part in parts if max(part.record["fidelity"]["kl_largest"]) > 0]
+    lossy = sorted((part for part in parts if max(part.record["fidelity"]["kl_largest"]) > 0), key=_nearest)
+    drawn = [_fidelity_figure(story, part) for part in lossy[:DRAWN]]
+    left = f"Of {len(lossy)}, the {DRAWN} that come closest to their bounds." if len(lossy) > DRAWN else ""
     lines = [line for part in parts for line in _fidelity_lines(part)]
-    return section(
-        "Fidelity of the stored logits",
-        paragraph(_fidelity_sentence(parts)),
-        grid(drawn),
-        table(head, lines, texts=2),
-        *(note(_error_note(part)) for part in parts),
-    )
+    numbers = details("In numbers", table(head, lines, texts=2), *(note(_error_note(part)) for part in parts))
+    told = " ".join(filter(None, (_fidelity_sentence(parts), left)))
+    return section("Fidelity of the stored logits", paragraph(told), grid(drawn), numbers)
+
+
+def _nearest(part: Cached) -> float:
+    """Sorts what comes closest to its bound first; a bound of nothing counts as far."""
+    found = part.record["fidelity"]
+    shares = [largest / bound for largest, bound in zip(found["kl_largest"], found["kl_bound"], strict=True) if bound]
+    return -max(shares, default=0.0)
 
 
 def _fidelity_figure(story: Story, part: Cached) -> str:
     """Bound, largest and mean KL by temperature."""
     found = part.record["fidelity"]
     bound = [value or 0.0 for value in found["kl_bound"]]
-    draw = figures.bounds(found["taus"], bound, found["kl_largest"], found["kl_mean"])
+    chart = _bounds_chart(found["taus"], bound, found["kl_largest"], found["kl_mean"])
     title = f"{part.split} split, {part.teacher}"
-    return story.figure(
-        draw, f"fidelity {part.split} {part.teacher}", title, "KL by temperature: bound, largest row and mean row."
-    )
+    spoken = "KL by temperature: bound, largest row and mean row."
+    return story.figure(chart, f"fidelity {part.split} {part.teacher}", title, spoken)
+
+
+def _bounds_chart(
+    taus: Sequence[float], bound: Sequence[float], largest: Sequence[float], mean: Sequence[float]
+) -> Lines:
+    """KL of the stored logits by temperature: bound, largest and mean measured, in nats; zeros are left out."""
+    lines = (("bound", bound, MUTED), ("largest row", largest, 0), ("mean row", mean, 3))
+    series = []
+    for name, values, colour in lines:
+        kept = [(float(tau), float(value)) for tau, value in zip(taus, values, strict=True) if value > 0]
+        xs, ys = tuple(tau for tau, _ in kept), tuple(value for _, value in kept)
+        series.append(Series(name, xs, ys, colour, dashed=name == "bound", marks=name != "bound"))
+    x = Axis("temperature τ", log=True, ticks=tuple(map(float, taus)))
+    return Lines(x, Axis("KL(teacher || stored), nats", log=True), tuple(series))
 
 
 def _fidelity_lines(part: Cached) -> list[tuple[str, ...]]:

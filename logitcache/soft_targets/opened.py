@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 
+from logitcache.address import Address
 from logitcache.errors import InputError
 from logitcache.soft_targets.features import FeatureTargets
 from logitcache.soft_targets.targets import MEMORY, CombineOptions, SoftTargets
@@ -86,7 +86,7 @@ class CachedStore(Store):
         return store_info(self)
 
 
-def open_store(url: str | Path) -> CachedStore:
+def open_store(url: Address) -> CachedStore:
     """Open a store read-only; errors as in :func:`logitcache.store.open_store`."""
     store = open_plain(url)
     return CachedStore(store.url, store.backend)

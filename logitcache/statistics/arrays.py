@@ -69,7 +69,7 @@ class LogitStore(Protocol):
         """The reader of one teacher's logits in one split."""
 
 
-def array(store: LogitStore, teacher: str, split: str) -> da.Array:
+def array(store: LogitStore, teacher: str, split: str = "train") -> da.Array:
     """The logits of one teacher in one split, lazily: float32 (views, samples, classes).
 
     Computing a chunk reads its block; ``MissingError`` and ``DamageError`` of the reader come through.

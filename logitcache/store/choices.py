@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from logitcache.store.backend import open_backend
+from logitcache.address import Address
+from logitcache.store.backend import is_store
 from logitcache.store.encodings import Encoding, EncodingOptions, resolve
 from logitcache.store.encodings.spectral import WIDE
 from logitcache.store.identity import TeacherRecord
@@ -51,14 +51,14 @@ class Choice:
 
 
 def stored_choice(
-    url: str | Path, split: str, teacher: str, options: EncodingOptions
+    url: Address, split: str, teacher: str, options: EncodingOptions
 ) -> tuple[Choice, TeacherRecord] | None:
     """What a store has for a teacher already, where that is what these options ask for; else None.
 
     Raises:
         DamageError: the store's metadata is not what was written.
     """
-    if open_backend(url).size("zarr.json") is None:
+    if not is_store(url):
         return None
     store = open_store(url)
     if split not in store.splits or teacher not in store.teachers(split):

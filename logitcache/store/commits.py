@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 from logitcache.errors import DamageError
-from logitcache.store.backend import Backend
+from logitcache.store.backend import Backend, side_by_side
 from logitcache.store.documents import pack, parse, unpack
 from logitcache.store.encodings import Fidelity
 
@@ -114,7 +115,7 @@ class Commits:
         folded = self._backend.get(self._view_key(view))
         if folded is not None:
             return {commit.block: commit for commit in self._parse(folded, view, self._view_key(view))}
-        commits = [self._read_one(view, block) for block in sorted(self.present(view))]
+        commits = list(side_by_side(self._backend, partial(self._read_one, view), sorted(self.present(view))))
         if None in commits:  # another writer folded the view meanwhile
             return self._first(view)
         return {commit.block: commit for commit in commits if commit is not None}
@@ -130,8 +131,9 @@ class Commits:
                 if self._backend.size(self._view_key(view)) is None:
                     records = [commit.to_json() for _, commit in sorted(self._first(view).items())]
                     self._backend.put(self._view_key(view), pack({"view": view, "blocks": records}))
-                for name in self._backend.names(f"{self._folder}/{view}"):
-                    self._backend.delete(f"{self._folder}/{view}/{name}")
+                folded = [f"{self._folder}/{view}/{name}" for name in self._backend.names(f"{self._folder}/{view}")]
+                for _ in side_by_side(self._backend, self._backend.delete, folded):
+                    pass
 
     def _read_one(self, view: int, block: int) -> Commit | None:
         """A single commit, None where it has just been folded away."""

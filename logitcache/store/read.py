@@ -1,8 +1,7 @@
-"""Read a store: what it holds, and the logits of its blocks, each checked against its commit."""
+"""Read a store: what it holds, and whose logits."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -10,15 +9,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from logitcache.errors import DamageError, InputError, MissingError
-from logitcache.records import BlockId, rows_of_block, sha256
+from logitcache.address import Address, as_address, local_path
+from logitcache.errors import DamageError, InputError
 from logitcache.store import schema
-from logitcache.store.backend import Backend, open_backend
-from logitcache.store.commits import Commit, Commits
+from logitcache.store.backend import Backend, is_key, open_backend
 from logitcache.store.documents import parse
-from logitcache.store.encodings import PRIMARY_ARRAYS, Codec, Encoding, make_codec
-from logitcache.store.features import decode_features
+from logitcache.store.encodings import PRIMARY_ARRAYS
 from logitcache.store.identity import WHOLE_ARRAYS, SplitRecord, StoreRecord, TeacherRecord, attributes_of, teacher_path
+from logitcache.store.reader import LogitsReader
 from logitcache.store.settle import check_digests, digests_key
 from logitcache.store.wholes import read_samples, read_whole, stored_transform, whole_bytes
 
@@ -27,156 +25,20 @@ __all__ = ["LogitsReader", "Store", "open_store"]
 FloatArray = npt.NDArray[np.float32]
 
 
-class LogitsReader:
-    """The stored logits of one teacher in one split, block by block. Safe in threads."""
-
-    def __init__(self, backend: Backend, url: str, split: str, record: TeacherRecord) -> None:
-        self.record, self.split = record, split
-        self._backend, self._url = backend, url
-        self._path = teacher_path(split, record.name)
-        self.commits = Commits(backend, f"{self._path}/{record.encoding.primary}", record.views, self.blocks)
-        self._known: dict[int, Mapping[int, Commit]] = {}
-
-    @property
-    def teacher(self) -> str:
-        """The teacher's name."""
-        return self.record.name
-
-    @property
-    def views(self) -> int:
-        """How many views are stored, the clean one included."""
-        return self.record.views
-
-    @property
-    def samples(self) -> int:
-        """Samples of the split."""
-        return self.record.samples
-
-    @property
-    def classes(self) -> int:
-        """Logits a row."""
-        return self.record.classes
-
-    @property
-    def block_rows(self) -> int:
-        """Rows of a block; the last one may have fewer."""
-        return self.record.block_rows
-
-    @property
-    def blocks(self) -> int:
-        """Blocks a view."""
-        return self.record.blocks
-
-    @property
-    def encoding(self) -> Encoding:
-        """How the logits are stored."""
-        return self.record.encoding
-
-    def rows(self, block: int) -> range:
-        """The rows of a block."""
-        return rows_of_block(block, self.block_rows, self.samples)
-
-    def has(self, view: int, block: int) -> bool:
-        """Whether a block is committed."""
-        return block in self._view_commits(view)
-
-    def read(self, view: int, block: int) -> FloatArray:
-        """The decoded logits of a block, float32 (rows, classes).
-
-        Raises:
-            InputError: there is no such view or block.
-            MissingError: the block was never committed.
-            DamageError: its bytes are not those that were committed.
-        """
-        return self.codec.decode(self.values(view, block))
-
-    @cached_property
-    def codec(self) -> Codec:
-        """What turns stored arrays into logits."""
-        return make_codec(self.encoding, self.classes, stored_transform(self._backend, self._path, self.encoding))
-
-    def values(self, view: int, block: int) -> dict[str, npt.NDArray[Any]]:
-        """The stored arrays of a block's logits by name, samples at their axis; errors as in :meth:`read`."""
-        return {name: self._values(name, view, block) for name in self.record.arrays if name != "features"}
-
-    def features(self, view: int, block: int) -> FloatArray:
-        """The penultimate features of a block, float32 (rows, features); errors as in :meth:`read`."""
-        return decode_features(self.feature_codes(view, block), self.record.feature_step)
-
-    def feature_codes(self, view: int, block: int) -> npt.NDArray[Any]:
-        """The features of a block as they are stored: multiples of the step, or float16 where that is 0."""
-        if not self.record.features:
-            raise InputError(f"teacher {self.teacher!r} of {self._url} was cached without features")
-        return self._values("features", view, block)
-
-    def commit(self, view: int, block: int) -> Commit:
-        """The commit of a block; errors as in :meth:`read`."""
-        if not (0 <= view < self.views and 0 <= block < self.blocks):
-            raise InputError(
-                f"view {view}, block {block} asked of teacher {self.teacher!r} in split {self.split!r}, "
-                f"which has views 0..{self.views - 1} and blocks 0..{self.blocks - 1}"
-            )
-        commit = self._view_commits(view).get(block)
-        if commit is None:
-            raise MissingError(f"{self._url}: {self._name(view, block)} is not committed; run the cache step again")
-        return commit
-
-    def shard(self, name: str, view: int, block: int) -> bytes:
-        """The bytes of a block's shard in one array, compared with its commit; errors as in :meth:`read`."""
-        digest = self.commit(view, block).arrays.get(name)
-        if digest is None:
-            raise self._damage(view, block, f"its commit has no {name}")
-        key = f"{self._path}/{self.record.arrays[name].key(view, block)}"
-        size = self._backend.size(key)
-        if size is None:
-            raise self._damage(view, block, f"its {name} shard is missing")
-        if size != digest.bytes:  # nothing longer than it should be is read at all
-            raise self._damage(view, block, f"its {name} shard has {size} bytes, committed were {digest.bytes}")
-        data = self._backend.get(key) or b""
-        if sha256(data) != digest.sha256:
-            raise self._damage(view, block, f"its {name} shard has other bytes than were committed")
-        return data
-
-    def _values(self, name: str, view: int, block: int) -> npt.NDArray[Any]:
-        """The values of a block in one array."""
-        data = self.shard(name, view, block)
-        try:
-            return schema.shard_to_values(data, self.record.arrays[name], len(self.rows(block)))
-        except ValueError as error:
-            raise self._damage(view, block, f"its {name} shard cannot be decoded ({error})") from error
-
-    def _view_commits(self, view: int) -> Mapping[int, Commit]:
-        """A view's commits; kept once the view is finished."""
-        known = self._known.get(view)
-        if known is None:
-            known = self.commits.read(view)
-            if len(known) == self.blocks:
-                self._known[view] = known
-        return known
-
-    def _name(self, view: int, block: int) -> BlockId:
-        return BlockId(self.teacher, self.split, view, block)
-
-    def _damage(self, view: int, block: int, why: str) -> DamageError:
-        rows = self.rows(block)
-        return DamageError(
-            f"{self._url}: {self._name(view, block)} (rows {rows.start}..{rows.stop - 1}) is damaged: {why}"
-        )
-
-
 class Store:
     """A store, opened read-only; its metadata has been compared with its digests."""
 
-    def __init__(self, url: str | Path, backend: Backend) -> None:
+    def __init__(self, url: Address, backend: Backend) -> None:
         self.url, self.backend = str(url), backend
         root = attributes_of(_metadata(backend, "zarr.json"))
         known = {key: value for key, value in root.items() if key != "format_version"}
         self.record = parse(StoreRecord, known, "zarr.json")
+        self._splits: dict[str, SplitRecord] = {}
 
     @property
     def path(self) -> Path:
-        """The store's folder."""
-        return Path(self.url)
+        """The store's folder; :class:`InputError` where it is in an object store."""
+        return local_path(self.url)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -196,13 +58,15 @@ class Store:
         """
         if name not in self.splits:
             raise InputError(f"{self.url} has no split {name!r}; it has {', '.join(self.splits)}")
-        key = f"{name}/zarr.json"
-        return parse(SplitRecord, attributes_of(_metadata(self.backend, key)), key)
+        if name not in self._splits:
+            key = f"{name}/zarr.json"
+            self._splits[name] = parse(SplitRecord, attributes_of(_metadata(self.backend, key)), key)
+        return self._splits[name]
 
     def teachers(self, split: str) -> tuple[str, ...]:
         """Names of the teachers in a split."""
         self.split(split)
-        names = sorted(self.backend.names(f"{split}/teachers"))
+        names = sorted(self.backend.names(f"{split}/teachers") - {"zarr.json"})
         return tuple(name for name in names if self._primary(split, name) is not None)
 
     def labels(self, split: str, kind: Literal["clean", "noisy"] = "clean") -> npt.NDArray[np.int64]:
@@ -220,11 +84,13 @@ class Store:
             InputError: there is no such teacher or split.
             DamageError: the teacher's metadata is not what was written.
         """
-        if teacher not in self.teachers(split):
+        self.split(split)
+        primary = self._primary(split, teacher) if is_key(teacher) and "/" not in teacher else None
+        if primary is None:
             known = ", ".join(self.teachers(split)) or "none"
             raise InputError(f"{self.url} has no teacher {teacher!r} in split {split!r}; it has {known}")
         path = teacher_path(split, teacher)
-        check_digests(self.backend, f"{path}/{self._primary(split, teacher)}")
+        check_digests(self.backend, f"{path}/{primary}")
         record = TeacherRecord.from_json(attributes_of(_metadata(self.backend, f"{path}/zarr.json")))
         if record.samples != self.split(split).samples:
             raise DamageError(f"{path}/zarr.json is damaged: it is of {record.samples} samples, the split is not")
@@ -258,13 +124,17 @@ class Store:
         return next(found, None)
 
 
-def open_store(url: str | Path) -> Store:
+def open_store(url: Address) -> Store:
     """Open a store read-only and compare its metadata, labels and indices with their digests.
+
+    ``url`` is its folder, or its address in an object store, as ``s3://bucket/prefix``.
 
     Raises:
         InputError: there is no store, or it is of a format this version does not read.
         DamageError: metadata, labels or indices are not what was written.
+        RemoteError: the object store cannot be reached, or refuses.
     """
+    url = as_address(url)
     backend = open_backend(url)
     data = backend.get("zarr.json")
     if data is None:
@@ -281,7 +151,7 @@ def open_store(url: str | Path) -> Store:
 
 def _split_names(backend: Backend) -> tuple[str, ...]:
     """Names of the splits whose creation was finished."""
-    names = sorted(backend.names(""))
+    names = sorted(backend.names("") - {"zarr.json"})
     return tuple(n for n in names if backend.size(digests_key(f"{n}/labels")) is not None)
 
 

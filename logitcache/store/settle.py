@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from logitcache.errors import DamageError, MismatchError
 from logitcache.records import BlockId, canonical_json, sha256
-from logitcache.store.backend import Backend, is_key
+from logitcache.store.backend import Backend, is_key, side_by_side
 from logitcache.store.documents import LARGEST_DOCUMENT, pack, parse, read_attributes, read_json, unpack
 from logitcache.store.identity import ATTRIBUTE
 
@@ -81,16 +82,21 @@ def settle(backend: Backend, groups: Sequence[Objects]) -> None:
         MismatchError: what is there is another store; nothing was written.
     """
     for group in groups:
-        for key, wanted in group.objects.items():
-            stored = backend.get(key)
-            if stored is not None and key.endswith("zarr.json"):
-                _compare(key, stored, wanted)
+        metadata = [key for key in group.objects if key.endswith("zarr.json")]
+        for key, stored in zip(metadata, side_by_side(backend, backend.get, metadata), strict=True):
+            if stored is not None:
+                _compare(key, stored, group.objects[key])
     for group in groups:
         if backend.size(digests_key(group.array)) is None:
-            for key, wanted in group.objects.items():
-                backend.put(key, wanted)
-            digests = {key: sha256(backend.get(key) or b"") for key in group.objects}
+            digests = dict(side_by_side(backend, partial(_put, backend), group.objects.items()))
             backend.put(digests_key(group.array), pack(digests))
+
+
+def _put(backend: Backend, item: tuple[str, bytes]) -> tuple[str, str]:
+    """Put one object, and digest what stands there: another writer may have been the first."""
+    key, wanted = item
+    data = wanted if backend.put(key, wanted) else backend.get(key) or b""
+    return key, sha256(data)
 
 
 def check_digests(backend: Backend, array: str) -> None:
@@ -109,7 +115,8 @@ def digest_findings(backend: Backend, array: str) -> list[Finding]:
         digests = _digests(backend, array)
     except DamageError as error:
         return [Finding("metadata", digests_key(array), str(error))]
-    found = ((key, _problem(backend, key, digest)) for key, digest in sorted(digests.items()))
+    problems = side_by_side(backend, lambda key: _problem(backend, key, digests[key]), sorted(digests))
+    found = zip(sorted(digests), problems, strict=True)
     return [Finding("metadata", key, problem) for key, problem in found if problem]
 
 

@@ -1,21 +1,23 @@
 """Compare a store with its own records: digests of metadata, commits against shards, values against digests.
 
-All that is wrong is found, not the first thing only: nothing here needs the rest of the store to be whole.
+All that is wrong is found, not the first thing only: nothing here needs the rest of the store to be whole. In an object
+store, whose objects change as wholes only, shards are compared by length unless values are asked for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 
+from logitcache.address import Address
 from logitcache.errors import DamageError
 from logitcache.records import BlockId, rows_of_block, sha256
 from logitcache.store import schema
-from logitcache.store.backend import Backend, open_backend
+from logitcache.store.backend import Backend, open_backend, side_by_side
 from logitcache.store.commits import ArrayDigest, Commit
 from logitcache.store.documents import LARGEST_DOCUMENT, parse, read_attributes, unpack
 from logitcache.store.encodings import PRIMARY_ARRAYS
@@ -46,12 +48,13 @@ def verify(store: Store, *, decode: bool = False, progress: Callable[[int], None
     return _verify(store.backend, store.url, decode=decode, progress=progress)
 
 
-def verify_url(url: str | Path, *, decode: bool = False, progress: Callable[[int], None] | None = None) -> Verification:
+def verify_url(url: Address, *, decode: bool = False, progress: Callable[[int], None] | None = None) -> Verification:
     """All that is wrong with a store, also with one that cannot be opened.
 
     Args:
         url: the store.
-        decode: also decode every shard and compare its values with their digest.
+        decode: also decode every shard and compare its values with their digest; in an object store, read shards at
+            all.
         progress: called with the number of blocks looked at.
 
     Raises:
@@ -60,7 +63,7 @@ def verify_url(url: str | Path, *, decode: bool = False, progress: Callable[[int
     return _verify(open_backend(url), str(url), decode=decode, progress=progress)
 
 
-def block_total(store: Store | str | Path) -> int:
+def block_total(store: Store | Address) -> int:
     """How many blocks are looked at in a store, open or not; teachers whose record is damaged have none to count."""
     backend = store.backend if isinstance(store, Store) else open_backend(store)
     found = (teacher for _, teacher in _teachers(backend) if teacher is not None)
@@ -161,20 +164,32 @@ def _blocks(backend: Backend, teacher: _Teacher, *, decode: bool) -> Iterator[tu
     for view in range(teacher.record.views):
         commits, findings = _commits(backend, teacher, view)
         lost = {block for finding in findings for block in finding.blocks}
-        for block in range(teacher.record.blocks):
-            name = teacher.block(view, block)
-            if name not in lost and block not in commits:
-                key = f"{teacher.commits}/{view}/{block}.json"
-                findings.append(Finding("block", key, "it is not committed; run the cache step again", (name,)))
-            size = 0
-            if name not in lost and block in commits:
-                shards = [
-                    _shard(backend, teacher, commits[block], array, decode=decode) for array in commits[block].arrays
-                ]
-                findings += [shard for shard in shards if isinstance(shard, Finding)]
-                size = sum(shard for shard in shards if isinstance(shard, int))
-            yield findings, size
+        names = map(partial(teacher.block, view), range(teacher.record.blocks))
+        look = partial(_block, backend, teacher, commits, lost, decode=decode)
+        for problems, size in side_by_side(backend, look, names):
+            yield [*findings, *problems], size
             findings = []
+
+
+def _block(
+    backend: Backend,
+    teacher: _Teacher,
+    commits: Mapping[int, Commit],
+    lost: Collection[BlockId],
+    name: BlockId,
+    *,
+    decode: bool,
+) -> tuple[list[Finding], int]:
+    """What is wrong with one block, and its bytes where nothing is; nothing of one whose commit was a finding."""
+    if name in lost:
+        return [], 0
+    commit = commits.get(name.block)
+    if commit is None:
+        key = f"{teacher.commits}/{name.view}/{name.block}.json"
+        return [Finding("block", key, "it is not committed; run the cache step again", (name,))], 0
+    shards = [_shard(backend, teacher, commit, array, decode=decode) for array in commit.arrays]
+    findings = [shard for shard in shards if isinstance(shard, Finding)]
+    return findings, sum(shard for shard in shards if isinstance(shard, int))
 
 
 def _commits(backend: Backend, teacher: _Teacher, view: int) -> tuple[dict[int, Commit], list[Finding]]:
@@ -227,9 +242,12 @@ def _shard(backend: Backend, teacher: _Teacher, commit: Commit, array: str, *, d
     """The bytes of a block's shard in one array, or what is wrong with it."""
     spec, digest = teacher.record.arrays[array], commit.arrays[array]
     key, name = f"{teacher.path}/{spec.key(commit.view, commit.block)}", teacher.block(commit.view, commit.block)
-    problem = _shard_problem(backend, key, digest)
-    if not problem and decode:
-        problem = _values_problem(backend.get(key) or b"", spec, commit.stop - commit.start, digest)
+    problem = _length_problem(backend, key, digest)
+    if not problem and (decode or not backend.remote):
+        data = backend.get(key) or b""
+        problem = "" if sha256(data) == digest.sha256 else "has other bytes than were committed"
+        if not problem and decode:
+            problem = _values_problem(data, spec, commit.stop - commit.start, digest)
     if not problem:
         return digest.bytes
     return Finding("block", key, f"rows {commit.start}..{commit.stop - 1}: its {array} shard {problem}", (name,))
@@ -245,11 +263,11 @@ def _values_problem(data: bytes, spec: ArraySpec, rows: int, digest: ArrayDigest
     return "" if same else "decodes to other values than were committed"
 
 
-def _shard_problem(backend: Backend, key: str, digest: ArrayDigest) -> str:
-    """What is wrong with the bytes of a shard, nothing where they are those that were committed."""
+def _length_problem(backend: Backend, key: str, digest: ArrayDigest) -> str:
+    """What is wrong with the length of a shard, nothing where it is that which was committed."""
     size = backend.size(key)
     if size is None:
         return "is missing"
     if size != digest.bytes:  # nothing longer than it should be is read at all
         return f"has {size} bytes, committed were {digest.bytes}"
-    return "" if sha256(backend.get(key) or b"") == digest.sha256 else "has other bytes than were committed"
+    return ""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from logitcache.errors import DamageError, InputError
 from logitcache.store import schema
-from logitcache.store.backend import Backend
+from logitcache.store.backend import Backend, side_by_side
 from logitcache.store.documents import LARGEST_DOCUMENT, check_shape, parse, read_json
 from logitcache.store.encodings import Encoding
 from logitcache.store.identity import SplitRecord
@@ -31,7 +31,8 @@ def read_whole(backend: Backend, path: str) -> npt.NDArray[Any]:
     count = -(-shape[0] // chunk[0])
     if len(backend.names(f"{path}/c")) != count:
         raise DamageError(f"{path} is damaged: it has not {count} chunks")
-    chunks = [backend.get(f"{path}/{schema.whole_key(number, len(shape))}") for number in range(count)]
+    keys = [f"{path}/{schema.whole_key(number, len(shape))}" for number in range(count)]
+    chunks = list(side_by_side(backend, backend.get, keys))
     try:
         return schema.chunks_to_whole([data or b"" for data in chunks], shape, chunk, dtype, codec)
     except ValueError as error:
@@ -75,7 +76,7 @@ def whole_bytes(backend: Backend, path: str) -> int:
     """What the chunks of an array that is not cut in blocks take, in bytes."""
     names = backend.names(f"{path}/c")
     keys = [f"{path}/c/{name}{end}" for name in names for end in ("", "/0")]
-    return sum(backend.size(key) or 0 for key in keys if backend.get(key) is not None)
+    return sum(backend.size(key) or 0 for key in keys if backend.remote or backend.get(key) is not None)  # no folders
 
 
 def stored_transform(backend: Backend, path: str, encoding: Encoding) -> dict[str, npt.NDArray[Any]]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from logitcache.address import Address
 from logitcache.errors import CheckError, InputError
 from logitcache.records import BlockId, rows_of_block, sha256
 from logitcache.store import schema
-from logitcache.store.backend import Backend, open_backend
+from logitcache.store.backend import Backend, open_backend, side_by_side
 from logitcache.store.commits import ArrayDigest, Commit, Commits
 from logitcache.store.encodings import TAUS, Encoded, TopKCodec, make_codec
 from logitcache.store.encodings.codec import Logits
@@ -63,7 +64,7 @@ class TeacherContent:
 
 
 def create_store(
-    url: str | Path, store: StoreRecord, splits: Sequence[SplitContent], teachers: Sequence[TeacherContent]
+    url: Address, store: StoreRecord, splits: Sequence[SplitContent], teachers: Sequence[TeacherContent]
 ) -> list[TeacherWriter]:
     """Create a store, or open the one that is there when it is the same; a writer for each teacher, in order.
 
@@ -136,7 +137,8 @@ class TeacherWriter:
             CheckError: an uncommitted shard is in the way that is damaged or breaks the bound for these logits.
         """
         encoded = self._encode(logits, features, self.rows(block))
-        shards = {name: self._put(view, block, name, array) for name, array in encoded.values.items()}
+        put = partial(self._put, view, block)
+        shards = dict(zip(encoded.values, side_by_side(self._backend, put, encoded.values.items()), strict=True))
         if any(shard.adopted for shard in shards.values()):
             encoded = self._adopt(view, block, shards, encoded, (logits, features if self.record.features else None))
         self._commits.add(self._commit(view, block, shards, encoded))
@@ -218,8 +220,9 @@ class TeacherWriter:
             raise InputError(f"entries of {len(entries.classes)} rows came for a block of {len(rows)}")
         return self._codec.encode_entries(entries)
 
-    def _put(self, view: int, block: int, name: str, values: npt.NDArray[Any]) -> _Shard:
-        """Store a block's shard of one array, or adopt the uncommitted one that stands there."""
+    def _put(self, view: int, block: int, item: tuple[str, npt.NDArray[Any]]) -> _Shard:
+        """Store a block's shard of one array, by name, or adopt the uncommitted one that stands there."""
+        name, values = item
         spec = self.record.arrays[name]
         key, data = f"{self._path}/{spec.key(view, block)}", schema.values_to_shard(values, spec)
         if self._backend.put(key, data):

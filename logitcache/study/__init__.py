@@ -8,7 +8,7 @@
 ``figures``      heat maps, lines and points
 ``section``      one experiment as text; ``page`` has all of them
 ``collect``      a study's small result files, kept beside the page
-``penultimate``  the penultimate layer's view of three classes, by ``features`` and ``templates``; ``points`` are its
-                 figure's, which ``penultimate_figure`` draws
+``penultimate``  the penultimate layer's view of three classes, by ``features``, measured as in
+                 ``logitcache.statistics.templates``; ``points`` are its figure's, which ``penultimate_figure`` draws
 ``published``    figures of the paper, where the setting is the same
 """

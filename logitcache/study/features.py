@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from logitcache.address import Address
 from logitcache.data import Split
 from logitcache.errors import InputError
 from logitcache.factories import nearest
@@ -91,7 +92,7 @@ def _number(wanted: int | str, split: Split) -> int:
     return wanted
 
 
-def teacher_view(chosen: Chosen, path: Path, teacher: str, split: Split) -> View:
+def teacher_view(chosen: Chosen, path: Address, teacher: str, split: Split) -> View:
     """What a teacher's head was given, as it is stored.
 
     Raises:

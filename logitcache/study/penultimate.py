@@ -1,7 +1,7 @@
 """The penultimate layer's view of three classes: how far a student's features spread beside its teacher's.
 
 For each network, the features ``r`` of the samples of three classes (its head is given them; clean view) are measured
-by :func:`logitcache.study.templates.scatter`, and some of them projected onto the plane through the three classes'
+by :func:`logitcache.statistics.templates.scatter`, and some of them projected onto the plane through the three classes'
 templates, as in Müller et al. 2019, "When does label smoothing help?", section 2. The teacher's features and head
 come from the store, students are run again from the weights in their folders.
 """
@@ -18,14 +18,15 @@ import numpy as np
 import torch
 from pydantic import Field, field_validator
 
+from logitcache.address import Address
 from logitcache.data import Split
 from logitcache.errors import InputError
 from logitcache.keyed import choose
 from logitcache.records import Options
+from logitcache.statistics.templates import project, scatter
 from logitcache.study.columns import PENULTIMATE, Cells, value_text
 from logitcache.study.features import Chosen, Rerun, View, choose_samples, teacher_view
 from logitcache.study.points import Point, rounded
-from logitcache.study.templates import project, scatter
 
 __all__ = [
     "PenultimateOptions",
@@ -63,7 +64,7 @@ class PenultimateOptions(Options):
 class PenultimateSources:
     """Where features come from; one record for each store (that is, for each variant of a recipe)."""
 
-    store: Path
+    store: Address
     teacher: str
     """Its name in the store; cached with ``cache.features = true``."""
     split: Split

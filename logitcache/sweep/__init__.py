@@ -11,6 +11,7 @@
 ``parallel``   the whole sweep under torchrun: one run after another, each by all processes
 ``events``     what is told of it; ``logs`` tells TensorBoard and a user's hook
 ``results``    ``run.json`` and ``results.csv``
+``student_store``  logits and features of what was trained, as a store
 """
 
 from logitcache.sweep.events import Ended, EpochDone, Event, Listener, ListenerError, Started
@@ -19,12 +20,21 @@ from logitcache.sweep.options import SweepOptions
 from logitcache.sweep.parallel import run_parallel
 from logitcache.sweep.results import COLUMNS, finished_runs, stack_size, write_results
 from logitcache.sweep.running import run_sweep
+from logitcache.sweep.student_store import (
+    STUDENTS_STORE,
+    SavedLogits,
+    entry_name,
+    open_students,
+    save_logits,
+    whole_entries,
+)
 from logitcache.sweep.units import Unit, plan_units
 from logitcache.sweep.workshop import LoadOnline, SweepContext, Workshop
 
 __all__ = [
     "COLUMNS",
     "MOST_SUBSETS_OF",
+    "STUDENTS_STORE",
     "Ended",
     "EpochDone",
     "Event",
@@ -33,17 +43,22 @@ __all__ = [
     "LoadOnline",
     "ObjectiveGrid",
     "RunSpec",
+    "SavedLogits",
     "Started",
     "StudentGroup",
     "SweepContext",
     "SweepOptions",
     "Unit",
     "Workshop",
+    "entry_name",
     "expand",
     "finished_runs",
+    "open_students",
     "plan_units",
     "run_parallel",
     "run_sweep",
+    "save_logits",
     "stack_size",
+    "whole_entries",
     "write_results",
 ]

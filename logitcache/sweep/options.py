@@ -29,6 +29,7 @@ class SweepOptions(Options):
     members: int = Field(8, ge=2, le=256, description="largest number of runs in a stack")
     processes: int | None = Field(None, ge=1, description="processes; unset: one a core on a CPU, one on a GPU")
     retries: int = Field(1, ge=0, description="further attempts at a run that failed, in the same command")
+    save_logits: bool = Field(False, description="keep students' logits and features in DIR/students.zarr")
     tensorboard: bool = Field(False, description="event files beside each run's metrics (extra tensorboard)")
     hook: str | None = Field(None, description="module:function, called with run_id and record after each epoch")
 

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from logitcache.address import Address
 from logitcache.data import DataOptions, Split, open_data
 from logitcache.errors import InputError
 from logitcache.keyed import choose
@@ -49,7 +50,7 @@ class SweepContext:
 
     data: DataOptions
     views: ViewOptions
-    store: Path
+    store: Address
     out: Path
     device: str
     workers: int = 0

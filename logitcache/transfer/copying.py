@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
+from logitcache.address import Address, is_remote, same_place
 from logitcache.errors import DamageError, InputError, MissingError
 from logitcache.keyed import choose
 from logitcache.store import (
@@ -26,6 +26,7 @@ from logitcache.store import (
     create_store,
     describe,
 )
+from logitcache.store.backend import REQUESTS
 from logitcache.store.choices import sample_rows, stored_choice
 from logitcache.threads import cores, single_threaded_pool
 from logitcache.transfer.blocks import write_blocks
@@ -68,7 +69,7 @@ class _Part:
     content: TeacherContent
 
 
-def copy_store(source: Store, url: str | Path, options: CopyOptions, progress: Progress | None = None) -> CopyOutcome:
+def copy_store(source: Store, url: Address, options: CopyOptions, progress: Progress | None = None) -> CopyOutcome:
     """Copy a store into a new one, or into one of the same data set, views and classes.
 
     Args:
@@ -82,7 +83,7 @@ def copy_store(source: Store, url: str | Path, options: CopyOptions, progress: P
         MismatchError: the store at ``url`` is another one; nothing was written.
         DamageError: blocks are damaged, all of them named; the others were copied.
     """
-    if Path(url).resolve() == Path(source.url).resolve():
+    if same_place(url, source.url):
         raise InputError(f"{url} is the source itself; give another place")
     splits, parts = _chosen(source, url, options)
     writers = create_store(url, source.record, splits, [part.content for part in parts])
@@ -96,7 +97,8 @@ def copy_store(source: Store, url: str | Path, options: CopyOptions, progress: P
         missing += 0 if unread else len(pending) - len(there)
         written += len(there)
         if options.encoding is None:
-            damaged += _copy_blocks(part.reader, writer, there, progress)
+            workers = REQUESTS if source.backend.remote or is_remote(url) else max(2, cores())
+            damaged += _copy_blocks(part.reader, writer, there, progress, workers)
         else:
             damaged += _encode_blocks(part, writer, there, progress)
         writer.finish()
@@ -105,7 +107,7 @@ def copy_store(source: Store, url: str | Path, options: CopyOptions, progress: P
     return CopyOutcome(written, found, missing)
 
 
-def _chosen(source: Store, url: str | Path, options: CopyOptions) -> tuple[list[SplitContent], list[_Part]]:
+def _chosen(source: Store, url: Address, options: CopyOptions) -> tuple[list[SplitContent], list[_Part]]:
     """The splits and teachers that are copied."""
     names = options.splits or source.splits
     splits = [_split(source, name) for name in names]
@@ -130,7 +132,7 @@ def _split(source: Store, name: str) -> SplitContent:
     return SplitContent(record, source.labels(name), source.index(name), noisy)
 
 
-def _part(source: Store, url: str | Path, split: str, teacher: str, options: CopyOptions) -> _Part:
+def _part(source: Store, url: Address, split: str, teacher: str, options: CopyOptions) -> _Part:
     """One teacher in one split."""
     reader = source.logits(teacher, split)
     views = min(options.views or reader.views, reader.views)
@@ -206,9 +208,13 @@ def _encode_blocks(
 
 
 def _copy_blocks(
-    reader: LogitsReader, writer: TeacherWriter, places: list[tuple[int, int]], progress: Progress | None
+    reader: LogitsReader,
+    writer: TeacherWriter,
+    places: list[tuple[int, int]],
+    progress: Progress | None,
+    workers: int,
 ) -> list[DamageError]:
-    """Copy blocks byte for byte, side by side; what is damaged is left out and returned."""
+    """Copy blocks byte for byte, so many at a time; what is damaged is left out and returned."""
 
     def copy(place: tuple[int, int]) -> int | DamageError:
         try:
@@ -220,7 +226,7 @@ def _copy_blocks(
         return commit.stop - commit.start
 
     damaged = []
-    with single_threaded_pool(max(2, cores()), "copy") as pool:
+    with single_threaded_pool(workers, "copy") as pool:
         for outcome in pool.map(copy, places):
             if isinstance(outcome, DamageError):
                 damaged.append(outcome)

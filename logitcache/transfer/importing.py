@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from logitcache.address import Address
 from logitcache.errors import InputError, MismatchError
 from logitcache.formats import Source
 from logitcache.keyed import choose
@@ -32,7 +33,7 @@ from logitcache.store import (
     describe,
     open_store,
 )
-from logitcache.store.backend import open_backend
+from logitcache.store.backend import is_store
 from logitcache.store.choices import sample_rows, stored_choice
 from logitcache.store.encodings import TAUS, make_codec
 from logitcache.store.encodings.topk import TopK
@@ -71,7 +72,7 @@ class ImportOutcome:
 
 def import_logits(
     source: Source,
-    url: str | Path,
+    url: Address,
     options: ImportOptions,
     labels: Path | None = None,
     progress: Progress | None = None,
@@ -98,7 +99,7 @@ def import_logits(
     truth = None if labels is None else _load_labels(labels, source.samples, source.classes)
     known = stored_choice(url, options.split, options.teacher, asked)
     choice = known[0] if known is not None else _choose(source, asked)
-    store = open_store(url) if open_backend(url).size("zarr.json") is not None else None
+    store = open_store(url) if is_store(url) else None
     content = _split(store, options.split, source.samples, truth)
     teacher = TeacherContent(options.split, _record(source, choice, options), choice.wholes)
     [writer] = create_store(url, _root(store, source.classes), [content], [teacher])

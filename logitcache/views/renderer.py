@@ -72,7 +72,8 @@ class Renderer:
         chosen = choose(len(self.split), _PROBE_SAMPLES, self.options.seed)
         shown = torch.arange(1 if self.options.kind == "none" else _PROBE_VIEWS)  # whatever the count of views
         rows, views = chosen.repeat_interleave(len(shown)), shown.repeat(len(chosen))
-        rendered = [self.pixels(rows[i : i + 1], views[i : i + 1]) for i in range(len(rows))]
+        apart = rows.split(1), views.split(1)  # transforms may tell a batch from a sample; crops and flips do not
+        rendered = self.pixels(rows, views).split(1) if self._batched else [*map(self.pixels, *apart)]
         return fingerprint({"pixels": [sha256(p.cpu().contiguous().numpy().data) for p in rendered]})
 
     def pixels(self, rows: Tensor, views: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ training = {{ epochs = 1, batch = 20 }}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
+def run(tmp_path_factory, undrawn) -> Run:
     """All of them, trained."""
     folder = tmp_path_factory.mktemp("controls")
     # teachers that tell one view from another

@@ -18,6 +18,8 @@ from logitcache.sweep import write_results
 
 SHARD = "store.zarr/train/teachers/big/logits/c/1/2/0"
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def fresh(finished_run, tmp_path) -> Run:
@@ -33,7 +35,7 @@ def without_teachers(run: Run) -> Run:
 
 def without_students(run: Run) -> Run:
     """Forget all that came after the store."""
-    for name in ("students", "statistics", "figures"):
+    for name in ("students", "statistics"):
         shutil.rmtree(run.out / name, ignore_errors=True)
     for name in ("results.csv", "report.html", "timing.json", "steps.json"):
         (run.out / name).unlink()
@@ -54,7 +56,6 @@ def test_a_run_leaves_store_results_statistics_timing_and_report(finished_run):
     with (out / "statistics/students.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 4
     assert "</html>" in (out / "report.html").read_text(encoding="utf-8")
-    assert list((out / "figures").glob("*.png"))
     assert "test_accuracy" in read_checkpoint_metadata(out / "teachers/big.safetensors")
 
 

@@ -43,7 +43,7 @@ def recipe(text: str = RECIPE) -> str:
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory) -> Run:
+def run(tmp_path_factory, undrawn) -> Run:
     """The recipe's run, finished."""
     folder = tmp_path_factory.mktemp("noisy")
     made = Run(write_recipe(write_data(folder), recipe()), folder / "out")

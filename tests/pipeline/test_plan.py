@@ -46,6 +46,12 @@ def test_in_the_end_everything_is_done(finished_run):
     assert tree(finished_run.out) == before
 
 
+def test_logits_that_are_to_be_kept_are_a_step_that_others_wait_for(finished_run):
+    steps = done(finished_run, "sweep.save_logits=true")
+    assert list(steps) == [*STEPS[:4], "save logits", *STEPS[4:]]
+    assert {name for name, finished in steps.items() if not finished} == {"save logits", "statistics", "report"}
+
+
 def test_forward_passes_are_all_views_of_all_splits(fresh):
     [cache] = [step for step in make_plan(fresh.context()).steps if step.name == "cache big"]
     assert cache.forward_passes == 120 * 3 + 60

@@ -34,6 +34,8 @@ data.name = "arrays"
 students.order_seed = 7
 """
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 
 @pytest.fixture
 def studied(run_copy, finished_run) -> Run:

@@ -234,6 +234,17 @@ def test_a_store_is_checked_by_the_variant_that_it_is_of(finished, tmp_path):
     assert chosen.code == 0, chosen.err
 
 
+def test_a_report_of_the_top_folder_is_a_page_for_each_variant(finished):
+    run, _ = finished
+    pages = [run.out / variant / "report.html" for variant in ("both", "one")]
+    for page in pages:
+        page.unlink()
+    answer = command("report", run.out)
+    assert answer.code == 0, answer.err
+    assert answer.out.split() == [str(page) for page in pages]
+    assert all("one teacher, one student" in page.read_text(encoding="utf-8") for page in pages)
+
+
 def test_a_mistake_in_one_variant_stops_all_before_anything_is_done(finished, tmp_path):
     run, _ = finished
     recipe = tmp_path / "bad.toml"

@@ -163,6 +163,10 @@ def write_statistics(folder: Path, runs: list[dict[str, Any]]) -> None:
         for k, name in enumerate(CLASSES)
     ]
     write_csv(folder / "classes.csv", classes)
+    means = {name: {f"logit_{other}": -2.0 for other in CLASSES} | {f"logit_{name}": 9.0} for name in CLASSES}
+    means["Shirt"]["logit_Coat"] = 6.0
+    start = {"teacher": "teacher", "split": "test", "samples": 1000}
+    write_csv(folder / "class_means.csv", [{**start, "class": name, **cells} for name, cells in means.items()])
     keys = ("run_id", "group", "student", "teachers", "label", "samples", "views", "seed")
     students = []
     for count, run in enumerate(runs):
@@ -216,3 +220,11 @@ def make_directory(tmp_path: Path) -> Callable[[], Path]:
         return fill(tmp_path / "run")
 
     return make
+
+
+@pytest.fixture
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spares a test the drawing of figures; ``story.charts`` has what they would show."""
+    monkeypatch.setattr("logitcache.report.story.draw", lambda chart: None)
+    monkeypatch.setattr("logitcache.report.story.placed", lambda model, name, spoken: "")
+    monkeypatch.setattr("logitcache.report.page.scripts", lambda **options: "")

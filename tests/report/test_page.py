@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from logitcache.errors import InputError
-from logitcache.report import figures, write_report
+from logitcache.report import store_sections, write_report
+from logitcache.report.sources import read_evidence
+from logitcache.report.story import tell
 
 VOID = {"meta", "img", "source"}
 
@@ -29,11 +31,14 @@ class Reader(HTMLParser):
         self.anchors: set[str] = set()
         self.headings: list[str] = []
         self.text = ""
+        self.data: list[str] = []
+        """What stands in JSON for the figures."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         found = dict(attrs)
         self.addresses += [found[key] or "" for key in ("src", "srcset", "href") if key in found]
         self.anchors.add(found.get("id") or "")
+        self.kind = found.get("type")
         if tag not in VOID:
             self.open.append(tag)
 
@@ -41,6 +46,9 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["script"]:
+            self.data += [data] * (self.kind == "application/json")
+            return
         self.text += data
         if self.open[-1:] == ["h2"]:
             self.headings.append(data)
@@ -53,18 +61,7 @@ def read(page: Path) -> Reader:
     return reader
 
 
-@pytest.fixture(autouse=True)
-def one_dot(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing is slow and has its own tests: here every figure is one dot."""
-
-    def save(_draw: figures.Draw, folder: Path, name: str) -> tuple[Path, Path]:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{name}.png").write_bytes(b"dot")
-        return folder / f"{name}.png", folder / f"{name}.png"
-
-    monkeypatch.setattr(figures, "save", save)
-
-
+@pytest.mark.usefixtures("plain")
 def test_the_page_says_what_the_files_say(make_directory: Callable[[], Path], info: dict[str, Any]) -> None:
     text = read(write_report(make_directory(), info)).text.replace("\u00a0", " ")
     for said in (
@@ -88,10 +85,12 @@ def test_nothing_is_loaded_from_anywhere(make_directory: Callable[[], Path], inf
     page = write_report(make_directory(), info)
     reader = read(page)
     inside = [address for address in reader.addresses if address.startswith("#")]
-    assert len(inside) == 8
+    assert len(inside) == 9
     assert {address[1:] for address in inside} <= reader.anchors
-    assert all(address.startswith(("#", "data:image/png;base64,")) for address in reader.addresses)
-    assert not re.search(r"https?://|@import|url\(|<script", page.read_text(encoding="utf-8"))
+    assert inside == reader.addresses
+    own = page.read_text(encoding="utf-8").split("<script>")[0]
+    assert not re.search(r"https?://|@import|url\(", own)
+    assert page.stat().st_size < 3_000_000
 
 
 def test_names_are_escaped(make_directory: Callable[[], Path], info: dict[str, Any]) -> None:
@@ -106,15 +105,18 @@ def test_names_are_escaped(make_directory: Callable[[], Path], info: dict[str, A
             csv.writer(file).writerows([lines[0], *changed])
     info["dataset"]["name"] = evil
     page = write_report(directory, info)
-    assert "<b>" not in page.read_text(encoding="utf-8")
-    assert read(page).text.count(evil) > 10
+    assert "<b>" not in page.read_text(encoding="utf-8").split("<script>")[0]
+    reader = read(page)
+    assert reader.text.count(evil) > 10
+    assert any(evil in json.dumps(json.loads(data), ensure_ascii=False).replace('\\"', '"') for data in reader.data)
 
 
+@pytest.mark.usefixtures("plain")
 @pytest.mark.parametrize(
     ("missing", "headings"),
     [
         ("timing.json", {"Seconds per epoch"}),
-        ("statistics", {"Teachers", "Students beside the teacher"}),
+        ("statistics", {"Teachers", "Students beside the teacher", "Classes that look alike"}),
         ("students", {"Training curves"}),
         ("results.csv", {"Accuracy of students by objective", "Training curves"}),
         ("info", {"The store", "Fidelity of the stored logits"}),
@@ -136,6 +138,7 @@ def test_what_is_missing_is_left_out(
     assert "nan" not in reader.text.lower().split()
 
 
+@pytest.mark.usefixtures("plain")
 def test_a_kl_above_its_bound_is_said(make_directory: Callable[[], Path], info: dict[str, Any]) -> None:
     found = info["splits"][1]["teachers"][0]["fidelity"] = dict(info["splits"][1]["teachers"][0]["fidelity"])
     found["kl_largest"] = [*found["kl_largest"][:4], 1.0]
@@ -143,12 +146,14 @@ def test_a_kl_above_its_bound_is_said(make_directory: Callable[[], Path], info: 
     assert "ABOVE the bound for test/teacher at τ = 20." in text
 
 
+@pytest.mark.usefixtures("plain")
 def test_a_store_in_progress_is_said(make_directory: Callable[[], Path], info: dict[str, Any]) -> None:
     info["splits"][0]["teachers"][0] |= {"committed": 0, "rows": 0, "fidelity": None}
     text = read(write_report(make_directory(), info)).text
     assert "train/teacher: 0 of 8 blocks are committed." in text
 
 
+@pytest.mark.usefixtures("plain")
 def test_an_empty_directory_and_a_broken_file_are_refused(make_directory: Callable[[], Path], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"neither results\.csv nor store\.zarr"):
         write_report(tmp_path)
@@ -159,7 +164,25 @@ def test_an_empty_directory_and_a_broken_file_are_refused(make_directory: Callab
         write_report(directory)
 
 
+@pytest.mark.usefixtures("plain")
 def test_the_report_runs_twice_to_the_same_page(make_directory: Callable[[], Path], info: dict[str, Any]) -> None:
     directory = make_directory()
     first = write_report(directory, info).read_bytes()
     assert write_report(directory, json.loads(json.dumps(info))).read_bytes() == first
+
+
+@pytest.mark.usefixtures("plain")
+def test_of_many_teachers_those_nearest_their_bounds_are_drawn(info: dict[str, Any], make_directory: Any) -> None:
+    first = info["splits"][0]["teachers"][0]
+    shares = {"far": 0.2, "near": 0.9, "middle": 0.5, "half": 0.45, "exact": 0.0}
+    info["splits"][0]["teachers"] = [
+        {**first, "teacher": name} | {"fidelity": {**first["fidelity"], "kl_largest": largest}}
+        for name, share in shares.items()
+        for largest in [[share * bound for bound in first["fidelity"]["kl_bound"]]]
+    ]
+    story = tell(read_evidence(make_directory(), info))
+    text = store_sections.fidelity(story)
+    drawn = [name for name in story.charts if name.startswith("fidelity")]
+    assert drawn == [f"fidelity-{name}" for name in ("train-near", "train-middle", "train-half", "test-teacher")]
+    assert "Of 5, the 4 that come closest to their bounds." in text
+    assert all(f'<td class="text">{name}' in text for name in shares), "the table has all"

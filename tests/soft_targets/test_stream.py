@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import pickle
 from collections import Counter
 
@@ -10,6 +9,7 @@ import pytest
 import torch
 from builders import Plan, make_split
 from faraway import far_store
+from forked import preload
 from torch.utils.data import DataLoader
 
 from logitcache.errors import InputError
@@ -17,7 +17,7 @@ from logitcache.soft_targets import CachedStream, open_store
 from logitcache.store import LogitsReader
 from logitcache.views import Renderer, ViewOptions, view_policy
 
-multiprocessing.set_forkserver_preload(["logitcache.soft_targets"])  # once, and not in each worker
+preload()
 
 VIEWS = ViewOptions(kind="crop_flip", count=2, padding=1)
 SPLIT = make_split(30)

@@ -107,7 +107,7 @@ def plain_log_softmax(logits: NDArray[Any], tau: float) -> NDArray[np.float64]:
 
 def test_teachers_table_equals_numpy() -> None:
     store = make_store(offset=100.0)
-    table = rows(statistics.compute(store), "teachers")
+    table = rows(statistics.tables(store), "teachers")
     assert [(row["teacher"], row["split"]) for row in table] == [
         ("big", "train"),
         ("small", "train"),
@@ -126,14 +126,14 @@ def test_teachers_table_equals_numpy() -> None:
 
 def test_of_some_teachers_only_those_are_measured() -> None:
     store = make_store()
-    whole, part = statistics.compute(store), statistics.compute(store, teachers=("small", "none"))
+    whole, part = statistics.tables(store), statistics.tables(store, teachers=("small", "none"))
     for one, all_of_it in zip(part, whole, strict=True):
         assert one.rows == tuple(row for row in all_of_it.rows if row[0] == "small")
 
 
 def test_class_tables_equal_numpy() -> None:
     store = make_store()
-    tables = statistics.compute(store)
+    tables = statistics.tables(store)
     own, means = rows(tables, "classes"), rows(tables, "class_means")
     assert len(own) == len(means) == 4 * CLASSES
     for row, mean in zip(own, means, strict=True):
@@ -155,7 +155,7 @@ def test_students_table_equals_numpy(tmp_path: Path) -> None:
     store = make_store()
     student = np.random.default_rng(1).normal(0, 2, (SAMPLES, CLASSES)).astype(np.float32)
     add_student(tmp_path, "run-1", student)
-    table = rows(statistics.compute(store, students=tmp_path, taus=(0.5, 4.0)), "students")
+    table = rows(statistics.tables(store, students=tmp_path, taus=(0.5, 4.0)), "students")
     assert [row["teacher"] for row in table] == ["big", "small"]
     for row in table:
         teacher = store.readers[row["teacher"], "test"].values[0]
@@ -171,7 +171,7 @@ def test_students_table_equals_numpy(tmp_path: Path) -> None:
 @settings(max_examples=8, deadline=None)
 @given(block_rows=st.integers(1, SAMPLES + 5))
 def test_results_do_not_depend_on_blocks(block_rows: int) -> None:
-    one, other = (statistics.compute(make_store(size), scheduler="sync") for size in (SAMPLES, block_rows))
+    one, other = (statistics.tables(make_store(size), scheduler="sync") for size in (SAMPLES, block_rows))
     for table, again in zip(one, other, strict=True):
         for row, twin in zip(table.rows, again.rows, strict=True):
             for value, same in zip(row, twin, strict=True):
@@ -181,7 +181,7 @@ def test_results_do_not_depend_on_blocks(block_rows: int) -> None:
 def test_results_are_the_same_bits_under_every_scheduler(tmp_path: Path) -> None:
     add_student(tmp_path, "run-1", np.ones((SAMPLES, CLASSES), np.float32))
     store = make_store(3)
-    threads, plain = (statistics.compute(store, students=tmp_path, scheduler=name) for name in ("threads", "sync"))
+    threads, plain = (statistics.tables(store, students=tmp_path, scheduler=name) for name in ("threads", "sync"))
     assert threads == plain
 
 
@@ -189,7 +189,7 @@ def test_each_clean_block_is_read_once_and_no_other(tmp_path: Path) -> None:
     for name in ("one", "two"):
         add_student(tmp_path, name, np.zeros((SAMPLES, CLASSES), np.float32))
     store = make_store(20)
-    statistics.compute(store, students=tmp_path)
+    statistics.tables(store, students=tmp_path)
     for reader in store.readers.values():
         assert sorted(reader.reads) == [(0, block) for block in range(6)]
 
@@ -213,7 +213,7 @@ def test_a_missing_block_is_an_error_when_computed() -> None:
     with pytest.raises(MissingError, match="block 2 of view 0"):
         array.compute(scheduler="sync")
     with pytest.raises(MissingError):
-        statistics.compute(store)
+        statistics.tables(store)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_student_that_cannot_be_measured_is_skipped_with_the_reason(
 ) -> None:
     add_student(tmp_path, "bad", logits, status)
     add_student(tmp_path, "good", np.zeros((SAMPLES, CLASSES), np.float32))
-    table = rows(statistics.compute(make_store(), students=tmp_path), "students")
+    table = rows(statistics.tables(make_store(), students=tmp_path), "students")
     bad, good = table[:2]
     assert (bad["status"], bad["reason"], bad["kl_tau_1"], bad["agreement"]) == ("skipped", reason, "", "")
     assert (good["status"], good["reason"], good["test_samples"]) == ("measured", "", SAMPLES)
@@ -241,7 +241,7 @@ def test_a_file_cut_short_is_a_reason(tmp_path: Path) -> None:
     add_student(tmp_path, "cut", np.zeros((SAMPLES, CLASSES), np.float32))
     path = tmp_path / "cut" / "test_logits.npy"
     path.write_bytes(path.read_bytes()[:200])
-    (row, _) = rows(statistics.compute(make_store(), students=tmp_path), "students")
+    (row, _) = rows(statistics.tables(make_store(), students=tmp_path), "students")
     assert row["reason"] == "test_logits.npy cannot be read"
 
 
@@ -249,20 +249,20 @@ def test_a_damaged_run_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").write_text('{"run_id": ')
     with pytest.raises(InputError, match=r"run\.json is not valid JSON"):
-        statistics.compute(make_store(), students=tmp_path)
+        statistics.tables(make_store(), students=tmp_path)
 
 
 def test_a_missing_folder_and_a_bad_temperature_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
-        statistics.compute(make_store(), students=tmp_path / "none")
+        statistics.tables(make_store(), students=tmp_path / "none")
     with pytest.raises(InputError, match="above 0"):
-        statistics.compute(make_store(), taus=(1.0, 0.0))
+        statistics.tables(make_store(), taus=(1.0, 0.0))
 
 
 def test_unknown_labels_count_for_all_but_accuracy() -> None:
     store = make_store()
     store.truth = {split: np.full(SAMPLES, -1) for split in store.truth}
-    tables = statistics.compute(store)
+    tables = statistics.tables(store)
     row, cell = rows(tables, "teachers")[0], rows(tables, "classes")[0]
     assert row["accuracy"] == ""
     assert row["mean_entropy"] > 0
@@ -279,7 +279,7 @@ def test_log_softmax_is_finite_and_sums_to_one_at_any_scale(scale: float) -> Non
 
 
 def test_written_files_give_the_same_numbers_back(tmp_path: Path) -> None:
-    tables = statistics.compute(make_store())
+    tables = statistics.tables(make_store())
     files = statistics.write(tables, tmp_path / "deep" / "statistics")
     assert [file.name for file in files] == ["teachers.csv", "classes.csv", "class_means.csv"]
     with files[0].open(newline="", encoding="utf-8") as file:

@@ -12,7 +12,7 @@ import pytest
 from builders import tree
 
 from logitcache.errors import DamageError, InputError
-from logitcache.store.backend import LocalBackend, is_key, open_backend
+from logitcache.store.backend import LocalBackend, ObjectBackend, is_key, open_backend
 
 
 @pytest.fixture(params=["nameless", "no O_TMPFILE", "refused O_TMPFILE"])
@@ -180,9 +180,11 @@ def test_delete_removes_the_folder_it_emptied(backend):
     assert backend.names("a") == set()
 
 
-def test_addresses_of_object_stores_are_refused():
-    with pytest.raises(InputError, match="s3://bucket/store is not a local path"):
-        open_backend("s3://bucket/store")
+def test_an_address_is_a_folder_or_of_an_object_store(tmp_path):
+    assert open_backend(str(tmp_path)).root == open_backend(tmp_path).root == tmp_path
+    assert isinstance(open_backend("s3://bucket/store"), ObjectBackend)
+    with pytest.raises(InputError, match=r"ftp://\.\.\.: stores are kept in folders and at s3://BUCKET/PREFIX"):
+        open_backend("ftp://host/store")
 
 
 OUTSIDE = ["", "/etc/passwd", "..", "../x", "a/../../x", "a//b", "a/", "/", "./a", "a/.", "a\0b", "a\\b", "a\ud800"]

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from builders import Plan, tree
+from forked import forked
 
 from logitcache.errors import InputError
 from logitcache.store import open_store
@@ -152,14 +153,13 @@ def script(text: str) -> str:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT], ids=lambda number: number.name)
 @pytest.mark.parametrize("lines", [1, 6])
 def test_a_signal_loses_at_most_one_block(tmp_path, number, lines):
-    command = [sys.executable, "-c", script(SLOWLY), tmp_path / "store"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+    with forked(script(SLOWLY), tmp_path / "store") as process:
         for _ in range(lines):
-            process.stdout.readline()
-        process.send_signal(number)
-        rest = process.stdout.read()
-    assert process.returncode != 0
-    assert "finished" not in rest
+            next(process.lines)
+        process.kill(number)
+        rest = list(process.lines)
+        assert process.wait() != 0
+    assert "finished\n" not in rest
     assert readable(tmp_path / "store", SLOW) >= lines
     SLOW.write(tmp_path / "store")
     SLOW.write(tmp_path / "whole")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
 from builders import lazy, make_split
+from forked import forked
 from toys import EPOCHS, STEPS, Learned, StopError, Toy, ce, lines, run, same_weights, student, timeless
 
 from logitcache.errors import InputError
@@ -210,16 +207,13 @@ run(Path(sys.argv[1]), feed=Told(), ema=0.9, optimizer="adamw", learning_rate=0.
 def test_killed_processes_leave_what_the_next_one_finishes_alike(tmp_path, moments):
     settings = {"ema": 0.9, "optimizer": "adamw", "learning_rate": 0.02}
     expected, _ = run(tmp_path / "whole", **settings)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     for moment in moments:
-        command = [sys.executable, "-c", PROGRAM, str(tmp_path / "killed")]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
-            assert process.stdout is not None
-            for line in process.stdout:
+        with forked(PROGRAM, tmp_path / "killed") as process:
+            for line in process.lines:
                 if int(line) >= moment:
-                    process.send_signal(signal.SIGKILL)
+                    process.kill(signal.SIGKILL)
                     break
-        assert process.returncode == -signal.SIGKILL
+            assert process.wait() == -signal.SIGKILL
     assert (tmp_path / "killed" / CHECKPOINT).exists()
     resumed, _ = run(tmp_path / "killed", network=student(seed=1), **settings)
     assert same_weights(resumed, expected)

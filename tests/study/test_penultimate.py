@@ -21,6 +21,7 @@ from logitcache.keyed import choose
 from logitcache.models import build_model
 from logitcache.models.network import ForeignNetwork
 from logitcache.models.weights import load_checkpoint, read_checkpoint, read_checkpoint_metadata, save_checkpoint
+from logitcache.statistics.templates import project, scatter
 from logitcache.study.columns import PENULTIMATE
 from logitcache.study.penultimate import (
     PenultimateOptions,
@@ -28,7 +29,6 @@ from logitcache.study.penultimate import (
     choose_panels,
     measure_penultimate,
 )
-from logitcache.study.templates import project, scatter
 
 CLASSES = (3, 0, 2)
 STEP = 1 / 32

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
+from sweeps import untrained
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +19,4 @@ def one_thread():
 @pytest.fixture
 def cached(run_copy):
     """A run whose students are not trained yet."""
-    shutil.rmtree(run_copy.out / "students")
-    (run_copy.out / "results.csv").unlink()
-    return run_copy
+    return untrained(run_copy)

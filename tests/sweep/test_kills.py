@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from forked import run_forked
 from sweeps import files, left, sweep, table
 from tiny import run_words
 
@@ -56,13 +55,10 @@ def kill(run_id, record):
 
 def distill(run, *overrides, kill_at: int = 0, folder=None) -> int:
     """The exit code of a process that trains students and dies before it has written so many files."""
-    words = map(str, ("distill", *run_words(run.recipe, run.out, *overrides)))
-    said = run.out.parent / "said"
-    with said.open("w") as file:  # no pipe, which processes that were left behind would keep open
-        command = [sys.executable, "-c", KILLED, str(kill_at), *words]
-        done = subprocess.run(command, stdout=file, stderr=file, check=False, cwd=folder)
-    assert done.returncode in (0, -signal.SIGKILL), said.read_text()
-    return done.returncode
+    words, said = run_words(run.recipe, run.out, *overrides), run.out.parent / "said"
+    code = run_forked(KILLED, kill_at, "distill", *words, log=said, folder=folder)
+    assert code in (0, -signal.SIGKILL), said.read_text()
+    return code
 
 
 def kill_until_done(run, *overrides) -> int:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from logitcache.errors import InputError
-from logitcache.study.templates import project, scatter
+from logitcache.statistics.templates import project, scatter
 
 SEEDS = st.integers(0, 10**6)
 

@@ -1,6 +1,6 @@
 """From a store and its trained students to tables: one task a block of a clean view, one pass, sums joined in a tree.
 
-``compute`` gives four tables, ``write`` makes one CSV file of each, ``run`` does both for a path:
+``tables`` gives four tables, ``write`` makes one CSV file of each:
 
 * ``teachers``: one row a teacher and split;
 * ``classes``: one row a teacher, split and true class;
@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import csv
 import itertools
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,9 +37,9 @@ from logitcache.statistics.measures import (
     tally_teacher,
 )
 from logitcache.statistics.students import FACTS, StudentRun, find_students
-from logitcache.store import open_store
+from logitcache.statistics.watching import Watch, watched
 
-__all__ = ["TAUS", "Table", "compute", "run", "write"]
+__all__ = ["TAUS", "Table", "tables", "write"]
 
 TAUS = (1.0, 4.0, 20.0)
 """Temperatures of KL(teacher || student): that of accuracy, a usual one of distillation, and a near-linear one."""
@@ -68,23 +68,15 @@ class BlockSums:
     students: tuple[StudentTally, ...]
 
 
-def run(
-    store_path: Path | str, out: Path, students: Path | None = None, teachers: Collection[str] | None = None
-) -> tuple[Path, ...]:
-    """Measure a store, and the students in a folder if given; returns the CSV files written to ``out``.
-
-    ``teachers`` names those that are measured; None for all.
-    """
-    return write(compute(open_store(store_path), students=students, teachers=teachers), out)
-
-
-def compute(
+def tables(
     store: LogitStore,
     *,
     students: Path | None = None,
     teachers: Collection[str] | None = None,
     taus: Sequence[float] = TAUS,
+    labels: Mapping[str, NDArray[np.int64]] | None = None,
     scheduler: str = "threads",
+    watch: Watch | None = None,
 ) -> tuple[Table, ...]:
     """The tables of a store.
 
@@ -93,23 +85,31 @@ def compute(
         students: the folder of the students' folders; None leaves their table out.
         teachers: names of those that are measured; None for all of the store.
         taus: temperatures of KL(teacher || student), above 0.
+        labels: true classes by split, int64 (samples,), of all splits; None for the store's.
         scheduler: Dask's name of it: "threads", "synchronous", "processes" or "distributed".
+        watch: who looks on, by blocks, where Dask's own schedulers compute.
     """
     if any(tau <= 0 for tau in taus):
         raise InputError(f"taus = {tuple(taus)}: temperatures are above 0")
-    found = ((teacher, split) for split in store.splits for teacher in store.teachers(split))
-    pairs = [pair for pair in found if teachers is None or pair[0] in teachers]
+    known = ((teacher, split) for split in store.splits for teacher in store.teachers(split))
+    pairs = [pair for pair in known if teachers is None or pair[0] in teachers]
     runs = {pair: _runs(store, pair, students) for pair in pairs}
-    plan = [_plan(store, pair, [one.logits for one in runs[pair] if not one.reason], taus) for pair in pairs]
-    sums = dict(zip(pairs, _compute_all(*plan, scheduler=scheduler), strict=True))
-    tables = (_teachers(sums), _classes(store.classes, sums), _class_means(store.classes, sums))
-    return tables if students is None else (*tables, _students(runs, sums, taus))
+    true = {split: store.labels(split) for split in store.splits} if labels is None else labels
+    lazy = [
+        _plan(array(store, *pair)[0], true[pair[1]], [one.logits for one in runs[pair] if not one.reason], taus)
+        for pair in pairs
+    ]
+    keys = [key for _, blocks in lazy for key in blocks]
+    with watched(watch, "tables", keys):
+        sums = dict(zip(pairs, _compute_all(*(total for total, _ in lazy), scheduler=scheduler), strict=True))
+    found = (_teachers(sums), _classes(store.classes, sums), _class_means(store.classes, sums))
+    return found if students is None else (*found, _students(runs, sums, taus))
 
 
-def write(tables: Sequence[Table], folder: Path) -> tuple[Path, ...]:
+def write(made: Sequence[Table], folder: Path) -> tuple[Path, ...]:
     """One CSV file a table, named after it; the folder is made. Returns the files."""
     folder.mkdir(parents=True, exist_ok=True)
-    return tuple(_write(table, folder / f"{table.name}.csv") for table in tables)
+    return tuple(_write(table, folder / f"{table.name}.csv") for table in made)
 
 
 def _write(table: Table, path: Path) -> Path:
@@ -130,17 +130,19 @@ def _runs(store: LogitStore, pair: tuple[str, str], students: Path | None) -> tu
     return find_students(students, (reader.samples, reader.classes))
 
 
-def _plan(store: LogitStore, pair: tuple[str, str], students: Sequence[Path], taus: Sequence[float]) -> Delayed:
-    """The lazy sums of one teacher's clean view in one split."""
-    teacher, split = pair
-    labels = store.labels(split)
-    clean = array(store, teacher, split)[0]
+def _plan(
+    clean: Any, labels: NDArray[np.int64], students: Sequence[Path], taus: Sequence[float]
+) -> tuple[Delayed, list[str]]:
+    """The lazy sums of one teacher's clean view in one split, and the keys of the tasks that measure a block.
+
+    ``clean`` is a Dask array (samples, classes).
+    """
     edges = itertools.accumulate(clean.chunks[0], initial=0)
     tasks = [
         delayed(_measure)(block, labels[first:last], first, tuple(students), tuple(taus))
         for block, (first, last) in zip(clean.to_delayed()[:, 0], itertools.pairwise(edges), strict=True)
     ]
-    return _tree(tasks, _merge)
+    return _tree(tasks, _merge), [str(task.key) for task in tasks]
 
 
 def _tree(tasks: list[Delayed], merge: Callable[[list[BlockSums]], BlockSums]) -> Delayed:
