@@ -19,7 +19,7 @@ from logitcache.store.layout import block_shape
 from logitcache.teacher_options import InferenceOptions, TeacherOptions
 from logitcache.views import ViewOptions
 
-__all__ = ["CacheJob", "CacheOptions", "block_count", "cached_blocks", "split_views"]
+__all__ = ["CacheJob", "CacheOptions", "Part", "block_count", "cached_blocks", "split_views"]
 
 
 class CacheOptions(Options):
@@ -53,6 +53,43 @@ class CacheJob:
         if missing:
             raise InputError(f"cache.splits names {', '.join(missing)}; the data set has {', '.join(self.splits)}")
         return {name: self.splits[name] for name in self.options.splits}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which blocks one of several processes writes: every ``of``-th of all that there are, so parts never overlap.
+
+    Raises:
+        InputError: there is no such part.
+    """
+
+    number: int = 1
+    of: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.number <= self.of:
+            raise InputError(f"part {self.number}/{self.of}: must be from 1/{max(1, self.of)} to N/N, for example 2/8")
+
+    @staticmethod
+    def parse(text: str) -> Part:
+        """The part that a text as ``2/8`` says."""
+        number, _, of = text.partition("/")
+        if not (number.isdecimal() and of.isdecimal()):
+            raise InputError(f"part {text!r}: must be of the form I/N, for example 2/8")
+        return Part(int(number), int(of))
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is no other part."""
+        return self.of == 1
+
+    def holds(self, place: int) -> bool:
+        """Whether the block at this place among all of a split is in it."""
+        return place % self.of == self.number - 1
+
+    def __str__(self) -> str:
+        """As on the command line."""
+        return f"{self.number}/{self.of}"
 
 
 def split_views(split: str, views: ViewOptions) -> int:

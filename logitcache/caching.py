@@ -8,14 +8,14 @@ and committed in threads while the next one is computed. Only what is not commit
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from logitcache.cache_job import CacheJob, CacheOptions, cached_blocks, split_views
+from logitcache.cache_job import CacheJob, CacheOptions, Part, cached_blocks, split_views
 from logitcache.calibrating import Calibrated, calibrate
 from logitcache.data import Split
 from logitcache.errors import InputError
@@ -40,6 +40,8 @@ __all__ = [
     "CacheJob",
     "CacheOptions",
     "CacheOutcome",
+    "CacheRun",
+    "Part",
     "cached_blocks",
     "open_writers",
     "run_cache",
@@ -125,14 +127,10 @@ def open_writers(job: CacheJob, teacher: Teacher, chosen: Mapping[str, Calibrate
     return create_store(job.store, *store_content(job, teacher, chosen))
 
 
-def run_cache(
-    job: CacheJob,
-    teacher: Teacher,
-    device: torch.device,
-    progress: Progress | None = None,
-    say: Callable[[str], None] | None = None,
-) -> CacheOutcome:
-    """Compute and write every block of a teacher that is not committed yet.
+class CacheRun:
+    """A teacher at work on a job, whose store is made or found to be the same.
+
+    Blocks may be written in any order and by any number of runs, here and on other machines at the same time.
 
     Args:
         job: what to cache.
@@ -143,28 +141,77 @@ def run_cache(
 
     Raises:
         MismatchError: the store there is another one; nothing was written.
-        InputError: logits are not finite or do not fit the encoding; names the sample. Earlier blocks stay.
+        InputError: logits are not finite or do not fit the encoding; names the sample.
     """
-    started = time.perf_counter()
-    passes = 0
 
-    def count(rows: int) -> None:
-        nonlocal passes
-        passes += rows
-        if progress is not None:
-            progress(rows)
+    def __init__(
+        self,
+        job: CacheJob,
+        teacher: Teacher,
+        device: torch.device,
+        progress: Progress | None = None,
+        say: Callable[[str], None] | None = None,
+    ) -> None:
+        self._progress, self.passes = progress, 0
+        self._runs = {name: TeacherRun(job, name, teacher, device, self._count) for name in job.chosen()}
+        self._chosen = {name: calibrate(run) for name, run in self._runs.items()}
+        self.writers = {writer.split: writer for writer in open_writers(job, teacher, self._chosen)}
+        for name, writer in self.writers.items():
+            if say is not None and self._chosen[name].choice.encoding.reason:
+                say(f"encoding of {name}: {describe(writer.record.encoding)}")
 
-    runs = {name: TeacherRun(job, name, teacher, device, count) for name in job.chosen()}
-    chosen = {name: calibrate(run) for name, run in runs.items()}
+    @property
+    def held(self) -> dict[str, list[tuple[int, int]]]:
+        """(view, block) of what was computed on the way to choose an encoding, by split."""
+        return {name: [(0, block) for block in sorted(each.held)] for name, each in self._chosen.items()}
+
+    def missing(self, split: str, blocks: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Those of some blocks, (view, block) each, that are not committed."""
+        return [(view, block) for view, block in blocks if not self.writers[split].has(view, block)]
+
+    def write(self, split: str, blocks: Sequence[tuple[int, int]]) -> None:
+        """Compute and write blocks, (view, block) each.
+
+        Raises:
+            InputError: logits are not finite or do not fit the encoding; names the sample. Earlier blocks stay.
+        """
+        _write_blocks(self.writers[split], self._runs[split].outputs(blocks, self._chosen[split].held))
+
+    def finish(self) -> None:
+        """Fold the commits of finished views; to be called when this run writes no more."""
+        for writer in self.writers.values():
+            writer.finish()
+
+    def _count(self, rows: int) -> None:
+        """Forward passes that are done."""
+        self.passes += rows
+        if self._progress is not None:
+            self._progress(rows)
+
+
+def run_cache(
+    job: CacheJob,
+    teacher: Teacher,
+    device: torch.device,
+    progress: Progress | None = None,
+    say: Callable[[str], None] | None = None,
+    *,
+    part: Part | None = None,
+) -> CacheOutcome:
+    """Compute and write every block of a teacher that is not committed yet, or those of them in a part of all.
+
+    Arguments and errors are those of :class:`CacheRun`.
+    """
+    started, part = time.perf_counter(), part or Part()
+    run = CacheRun(job, teacher, device, progress, say)
     written = found = 0
-    for writer in open_writers(job, teacher, chosen):
-        if say is not None and chosen[writer.split].choice.encoding.reason:
-            say(f"encoding of {writer.split}: {describe(writer.record.encoding)}")
+    for split, writer in run.writers.items():
         pending = writer.pending()
-        written, found = written + len(pending), found + writer.blocks - len(pending)
-        _write_blocks(writer, runs[writer.split].outputs(pending, chosen[writer.split].held))
+        own = [(view, block) for view, block in pending if part.holds(view * writer.record.blocks + block)]
+        written, found = written + len(own), found + writer.blocks - len(pending)
+        run.write(split, own)
         writer.finish()
-    return CacheOutcome(written, found, passes, time.perf_counter() - started)
+    return CacheOutcome(written, found, run.passes, time.perf_counter() - started)
 
 
 def _write_blocks(writer: TeacherWriter, outputs: Iterable[BlockOutput]) -> None:

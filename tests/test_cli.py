@@ -34,7 +34,7 @@ COMMANDS = [
     "run",
     "stats",
 ]
-COMMANDS += ["study", "verify", "view"]
+COMMANDS += ["study", "teach", "verify", "view"]
 TRACEBACK = "Traceback"
 TEACH = "teach = { epochs = 2, batch = 20, learning_rate = 0.05 }"  # as tiny's recipe has it
 

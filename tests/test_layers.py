@@ -20,6 +20,7 @@ LAYERS = (
     "threads",
     "memory",
     "factories",
+    "cluster",
     "data",
     "models",
     "views",

@@ -10,7 +10,7 @@ import click
 
 from logitcache.address import as_address
 
-__all__ = ["RECIPE", "STORE", "encoding_options", "run_options", "sweep_options", "sweep_overrides"]
+__all__ = ["RECIPE", "STORE", "cluster_options", "encoding_options", "run_options", "sweep_options", "sweep_overrides"]
 
 Command = Callable[..., Any]
 
@@ -31,6 +31,16 @@ def run_options(command: Command) -> Command:
             help="Override a key of the recipe; profile=NAME and variant=NAME take one of its own.",
         ),
         click.option("--out", type=click.Path(path_type=Path), help="Results; default runs/NAME or runs/NAME-PROFILE."),
+    ):
+        command = option(command)
+    return command
+
+
+def cluster_options(command: Command) -> Command:
+    """Options of the commands whose work Dask can do."""
+    for option in (
+        click.option("--workers", type=click.IntRange(1), help="By so many processes here, one a GPU with dask-cuda."),
+        click.option("--scheduler", metavar="ADDRESS", help="By the workers of a Dask cluster, tcp://HOST:PORT."),
     ):
         command = option(command)
     return command

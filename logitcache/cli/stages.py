@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from logitcache.cli.options import RECIPE, run_options, sweep_options, sweep_overrides
+from logitcache.cli.options import RECIPE, cluster_options, run_options, sweep_options, sweep_overrides
 
-__all__ = ["cache", "distill", "plan", "recipes", "report", "run"]
+__all__ = ["cache", "distill", "plan", "recipes", "report", "run", "teach"]
 
 
 @click.command()
@@ -59,22 +59,67 @@ def plan(recipe: str, out: Path | None, overrides: Sequence[str], device: str) -
 @click.command()
 @RECIPE
 @run_options
-def cache(recipe: str, out: Path | None, overrides: Sequence[str], device: str) -> None:
+def teach(recipe: str, out: Path | None, overrides: Sequence[str], device: str) -> None:
+    """Make the weights of the RECIPE's teachers where it says how, and cache none: before `cache` in several parts."""
+    from logitcache.pipeline.context import open_contexts
+    from logitcache.pipeline.stage_one import teach_all
+    from logitcache.pipeline.walking import walk
+
+    walk(open_contexts(recipe, overrides, out, device), teach_all)
+
+
+@click.command()
+@RECIPE
+@run_options
+@cluster_options
+@click.option(
+    "--part", metavar="I/N", help="Write the I-th of N parts of all blocks; other processes write the others."
+)
+def cache(
+    recipe: str,
+    *,
+    out: Path | None,
+    overrides: Sequence[str],
+    device: str,
+    scheduler: str | None,
+    workers: int | None,
+    part: str | None,
+) -> None:
     """Stage 1: run the RECIPE's teachers over all views and write DIR/store.zarr.
 
     Interrupted at any point, the same command goes on; what is committed is not computed again.
+
+    \b
+    By a Dask cluster, whose workers see the same files under the same paths; they may die and come:
+        logitcache cache RECIPE --scheduler tcp://HOST:PORT
+    By jobs that know nothing of each other, such as a SLURM array; each may be started again, anywhere:
+        logitcache teach RECIPE && logitcache cache RECIPE --part 3/8
     """
+    from logitcache.cache_job import Part
+    from logitcache.cluster import ClusterOptions
+    from logitcache.pipeline.clustered import run_stage_one_by
     from logitcache.pipeline.context import open_contexts
     from logitcache.pipeline.stage_one import run_stage_one
     from logitcache.pipeline.walking import walk
 
-    walk(open_contexts(recipe, overrides, out, device), run_stage_one)
+    cluster, share = (
+        ClusterOptions(scheduler, workers, gpus=device != "cpu"),
+        None if part is None else Part.parse(part),
+    )
+    if cluster.asked and share is not None:
+        raise click.UsageError("--part is for processes without a cluster; leave it out, or --scheduler and --workers")
+    contexts = open_contexts(recipe, overrides, out, device)
+    if cluster.asked:
+        run_stage_one_by(cluster, contexts, device)
+    else:
+        walk(contexts, lambda context: run_stage_one(context, part=share))
 
 
 @click.command()
 @RECIPE
 @run_options
 @sweep_options
+@cluster_options
 def distill(
     recipe: str,
     *,
@@ -84,6 +129,8 @@ def distill(
     stack: str | None,
     processes: int | None,
     save_logits: bool,
+    scheduler: str | None,
+    workers: int | None,
 ) -> None:
     """Stage 2: train the RECIPE's students from DIR/store.zarr; no teacher is loaded.
 
@@ -93,12 +140,16 @@ def distill(
     \b
     Each student by all of N processes together (data-parallel), one student after another:
         torchrun --nproc-per-node N -m logitcache distill RECIPE
+    By the workers of a Dask cluster, which see the same files under the same paths:
+        logitcache distill RECIPE --scheduler tcp://HOST:PORT
     """
+    from logitcache.cluster import ClusterOptions
     from logitcache.pipeline import stage_two
     from logitcache.pipeline.context import open_contexts
 
     changes = sweep_overrides(overrides, stack, processes, save_logits=save_logits)
-    stage_two.distill_all(open_contexts(recipe, changes, out, device))
+    cluster = ClusterOptions(scheduler, workers, gpus=device != "cpu")
+    stage_two.distill_all(open_contexts(recipe, changes, out, device), cluster)
 
 
 @click.command()

@@ -6,12 +6,14 @@ Each step is a function of the run's context, does only what is not done yet, an
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 
-from logitcache.cache_job import cached_blocks, split_views
-from logitcache.caching import run_cache
+from logitcache.cache_job import Part, cached_blocks, split_views
+from logitcache.caching import CacheOutcome, run_cache
 from logitcache.errors import CheckError, InputError
 from logitcache.files import write_text
 from logitcache.pipeline.checking import verify_with_bar
@@ -25,18 +27,46 @@ from logitcache.records import fingerprint
 from logitcache.teacher import load_teacher, read_checkpoint_metadata
 from logitcache.views import Renderer
 
-__all__ = ["cache", "run_stage_one", "time_sources", "verify_store"]
+__all__ = ["WriteBlocks", "cache", "run_stage_one", "say_outcome", "teach_all", "time_sources", "verify_store"]
 
 
-def run_stage_one(context: RunContext) -> None:
-    """Teach and cache every teacher, then verify the store."""
+WriteBlocks = Callable[[RunContext, TeacherRecipe, int], None]
+"""Writes what is missing of a teacher, given the number of blocks; its weights are at hand."""
+
+
+def run_stage_one(context: RunContext, write: WriteBlocks | None = None, part: Part | None = None) -> None:
+    """Teach and cache every teacher, then verify the store.
+
+    Args:
+        context: the run.
+        write: writes blocks; without, they are computed and written in this process.
+        part: the blocks that this process writes, while others write the rest: then nothing is taught or verified.
+
+    Raises:
+        InputError: a teacher's weights are to be made first, and this is one of several processes.
+    """
+    part = part or Part()
     for teacher in context.recipe.teachers:
-        cache(context, teacher)
-    if context.recipe.teachers:
+        if not part.whole:
+            _need_weights(context, teacher)
+        cache(context, teacher, write or partial(_cache_blocks, part=part))
+    if not part.whole:
+        context.screen.say(f"part {part} is written; when all parts are: logitcache verify {context.store_path}")
+    elif context.recipe.teachers:
         verify_store(context)
 
 
-def cache(context: RunContext, teacher: TeacherRecipe) -> None:
+def teach_all(context: RunContext) -> None:
+    """Make the weights of all teachers that the recipe says how to make, and cache none.
+
+    Raises:
+        InputError: a teacher learns from another's cached logits, and these are not in the store.
+    """
+    for teacher in context.recipe.teachers:
+        _make_weights(context, teacher)
+
+
+def cache(context: RunContext, teacher: TeacherRecipe, write: WriteBlocks | None = None) -> None:
     """Cache one teacher, after its weights are made where the recipe says how; nothing where all of it is stored."""
     checkpoint = context.checkpoint(teacher)
     committed, total = cached_blocks(context.job, context.teacher_options(teacher))
@@ -44,11 +74,31 @@ def cache(context: RunContext, teacher: TeacherRecipe) -> None:
     if committed == total and not at_hand:
         context.screen.say(f"cache {teacher.name}: all {total} blocks are in the store")
         return
+    _make_weights(context, teacher)
+    (write or _cache_blocks)(context, teacher, total - committed)
+
+
+def _make_weights(context: RunContext, teacher: TeacherRecipe) -> None:
+    """Teach a teacher, or take the snapshot that it is; nothing where its weights come from elsewhere."""
+    checkpoint = context.checkpoint(teacher)
     if teacher.teach is not None and checkpoint is not None:
         _teach(context, teacher, teacher.teach, checkpoint)
     if teacher.snapshot is not None and checkpoint is not None:
         _take(context, teacher, teacher.snapshot, checkpoint)
-    _cache_blocks(context, teacher, total - committed)
+
+
+def _need_weights(context: RunContext, teacher: TeacherRecipe) -> None:
+    """Refuse to go on where weights are not made yet: several processes would make them at the same time."""
+    checkpoint, made = context.checkpoint(teacher), True
+    if teacher.teach is not None and checkpoint is not None:
+        made = is_taught(context, teacher, teacher.teach, checkpoint)
+    if teacher.snapshot is not None:
+        made = is_taken(context, teacher, lessons_fingerprint(context, *source_of(context.recipe, teacher.snapshot)))
+    if not made:
+        raise InputError(
+            f"teacher {teacher.name!r} is not taught yet, and this is one of several processes; "
+            "run `logitcache teach RECIPE` first"
+        )
 
 
 def _teach(context: RunContext, teacher: TeacherRecipe, options: TeachOptions, checkpoint: Path) -> None:
@@ -74,20 +124,26 @@ def _take(context: RunContext, teacher: TeacherRecipe, snapshot: SnapshotOptions
     context.screen.say(f"snapshot {teacher.name}: {where}, test accuracy {accuracy} %")
 
 
-def _cache_blocks(context: RunContext, teacher: TeacherRecipe, missing: int) -> None:
+def _cache_blocks(context: RunContext, teacher: TeacherRecipe, missing: int, part: Part | None = None) -> None:
     """Run the teacher over what is missing; with nothing missing its weights are still compared with the store's."""
-    job, recipe = context.job, context.recipe
+    job, recipe, part = context.job, context.recipe, part or Part()
     split = next(iter(context.splits.values()))
     options = context.teacher_options(teacher)
     network = load_teacher(options, len(split.classes), split.shape, recipe.cache.inference, context.device)
-    passes = sum(len(s) * split_views(name, recipe.views) for name, s in job.chosen().items())
+    passes = sum(len(s) * split_views(name, recipe.views) for name, s in job.chosen().items()) // part.of
     if not missing:
         run_cache(job, network, context.device)
         context.screen.say(f"cache {teacher.name}: all blocks are in the store")
         return
-    title = f"cache {teacher.name} ({passes:,} forward passes, {missing} blocks missing)"
+    of_all = "" if part.whole else f"part {part}, "
+    title = f"cache {teacher.name} ({of_all}{passes:,} forward passes, {missing} blocks missing)"
     with context.screen.step(title), context.screen.bar(f"cache {teacher.name}", passes, "rows") as bar:
-        outcome = run_cache(job, network, context.device, bar.advance, context.screen.say)
+        outcome = run_cache(job, network, context.device, bar.advance, context.screen.say, part=part)
+    say_outcome(context, outcome)
+
+
+def say_outcome(context: RunContext, outcome: CacheOutcome) -> None:
+    """What a cache step did."""
     rate = outcome.forward_passes / max(outcome.seconds, 1e-9)
     context.screen.say(f"  {outcome.written} blocks written, {outcome.found} found, {rate:,.0f} rows/s")
 

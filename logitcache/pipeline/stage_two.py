@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from rich.console import Console
 
 from logitcache import statistics
 from logitcache.cache_job import cached_blocks
+from logitcache.cluster import ClusterOptions, open_client
 from logitcache.errors import CheckError, InputError
 from logitcache.pipeline.board import watch
 from logitcache.pipeline.context import RunContext
@@ -30,35 +32,41 @@ __all__ = ["distill", "distill_all", "make_report", "make_statistics"]
 _STATISTICS = "statistics"
 
 
-def distill_all(contexts: Sequence[RunContext]) -> None:
-    """Train the students of every variant, and keep their logits where that is asked for.
+def distill_all(contexts: Sequence[RunContext], cluster: ClusterOptions | None = None) -> None:
+    """Train the students of every variant, here or by a cluster, and keep their logits where that is asked for.
 
     Under ``torchrun`` the processes meet once, for all of them.
 
     Raises:
         CheckError: see :func:`distill`.
     """
+    if cluster is not None and cluster.asked:
+        with open_client(cluster) as client:
+            contexts[0].screen.say(f"Dask dashboard: {client.dashboard_link}")
+            walk(contexts, lambda context: _distill_and_keep(context, ALONE, client))
+        return
     with from_environment(contexts[0].device.type) as world:
         walk(contexts, lambda context: _distill_and_keep(context, world))
 
 
-def distill(context: RunContext, world: World = ALONE) -> None:
+def distill(context: RunContext, world: World = ALONE, client: Any = None) -> None:
     """Train every student that is not trained yet; no teacher is loaded, and students that need one are left alone.
 
-    Under ``torchrun`` all processes train one student after another together, and rank 0 alone speaks.
+    Under ``torchrun`` all processes train one student after another together, and rank 0 alone speaks. With a
+    ``distributed.Client`` its workers train them.
 
     Raises:
         CheckError: some of them failed; all others are trained.
     """
     if not world.leads:
         context = replace(context, screen=Screen(Console(quiet=True)))
-    _distill(context, world)
+    _distill(context, world, client)
 
 
-def _distill_and_keep(context: RunContext, world: World) -> None:
+def _distill_and_keep(context: RunContext, world: World, client: Any = None) -> None:
     """Train, then keep the logits of those that are trained, also where others failed; rank 0 alone writes."""
     try:
-        distill(context, world)
+        distill(context, world, client)
     except CheckError:
         if world.leads:
             keep_logits(context)
@@ -67,7 +75,7 @@ def _distill_and_keep(context: RunContext, world: World) -> None:
         keep_logits(context)
 
 
-def _distill(context: RunContext, world: World) -> None:
+def _distill(context: RunContext, world: World, client: Any) -> None:
     """Train what is missing, in this process's part."""
     runs, sweep = context.runs(), context.sweep()
     if not runs:
@@ -97,7 +105,7 @@ def _distill(context: RunContext, world: World) -> None:
         if world.size > 1:
             run_parallel(sweep, runs, world, context.recipe.sweep, listeners=[listener])
         else:
-            run_sweep(sweep, runs, context.recipe.sweep, listeners=[listener])
+            run_sweep(sweep, runs, context.recipe.sweep, listeners=[listener], client=client)
 
 
 def make_statistics(context: RunContext) -> None:

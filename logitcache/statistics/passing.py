@@ -20,6 +20,7 @@ import torch
 from dask.base import compute as dask_compute
 from dask.delayed import Delayed, delayed
 
+from logitcache.cluster import ClusterOptions, open_client
 from logitcache.errors import InputError
 from logitcache.statistics.block import Block
 from logitcache.statistics.measure import Measure, Need, Tally, ViewsMeasure
@@ -98,41 +99,28 @@ def _client(scheduler: Any) -> Iterator[Any]:
     if not isinstance(scheduler, str):
         yield scheduler
         return
-    distributed: Any = import_module("distributed")  # its classes have no types
     if scheduler == "distributed":
-        yield _default_client(distributed)
-    elif scheduler == "local":
-        with (
-            distributed.LocalCluster(n_workers=cores(), threads_per_worker=1) as cluster,
-            distributed.Client(cluster) as client,
-        ):
-            yield client
-    elif ":" not in scheduler:
+        yield _default_client()
+    elif scheduler != "local" and ":" not in scheduler:
         raise InputError(
             f"scheduler = {scheduler}: allowed are {', '.join(_NAMES)}, distributed for the client that there is, "
             "local, and an address as tcp://host:8786"
         )
     else:
-        with _connected(distributed, scheduler) as client:
+        cluster = ClusterOptions(workers=cores()) if scheduler == "local" else ClusterOptions(scheduler=scheduler)
+        with open_client(cluster) as client:
             yield client
 
 
-def _default_client(distributed: Any) -> Any:
+def _default_client() -> Any:
     """The client that was made last and is not closed."""
+    distributed: Any = import_module("distributed")  # its functions have no types
     try:
         return distributed.default_client()
     except ValueError as error:
         raise InputError(
             "scheduler = distributed: there is no client; make one (distributed.Client), or give an address"
         ) from error
-
-
-def _connected(distributed: Any, address: str) -> Any:
-    """A client of the scheduler at an address."""
-    try:
-        return distributed.Client(address, timeout=20)
-    except (OSError, ValueError) as error:
-        raise InputError(f"no Dask scheduler answers at {address} ({error})") from error
 
 
 def _lazy(work: _Work) -> tuple[Delayed, Collection[str]]:

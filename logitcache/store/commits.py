@@ -80,6 +80,11 @@ class Commits:
             return set(range(self.blocks))
         return blocks
 
+    def has(self, view: int, block: int) -> bool:
+        """Whether one block is committed, without a look at any other."""
+        keys = self._key(view, block), self._view_key(view), self._key(view, block)  # it may be folded meanwhile
+        return any(self._backend.size(key) is not None for key in keys)
+
     def pending(self) -> list[tuple[int, int]]:
         """(view, block) of all blocks without a commit, in order."""
         return [

@@ -118,6 +118,10 @@ class TeacherWriter:
         """(view, block) of the blocks that are not committed yet, in order."""
         return self._commits.pending()
 
+    def has(self, view: int, block: int) -> bool:
+        """Whether a block is committed."""
+        return self._commits.has(view, block)
+
     def rows(self, block: int) -> range:
         """The rows of a block."""
         return rows_of_block(block, self.record.block_rows, self.record.samples)

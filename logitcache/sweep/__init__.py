@@ -7,6 +7,7 @@
 ``trainers``   a unit trained alone, stacked, or by several processes together; the files of a run
 ``attempts``   one attempt at a unit
 ``workers``    attempts in this process or in several
+``cluster_work``  attempts on a Dask cluster
 ``running``    the whole sweep
 ``parallel``   the whole sweep under torchrun: one run after another, each by all processes
 ``events``     what is told of it; ``logs`` tells TensorBoard and a user's hook

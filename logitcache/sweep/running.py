@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from logitcache.errors import CheckError
 from logitcache.sweep.attempts import Failure
+from logitcache.sweep.cluster_work import work_on_cluster
 from logitcache.sweep.events import Ended, Listener, Progress, on_epochs, to_all
 from logitcache.sweep.grid import RunSpec
 from logitcache.sweep.logs import TensorBoard, load_hook
@@ -34,6 +36,7 @@ def run_sweep(
     *,
     progress: Progress | None = None,
     listeners: Sequence[Listener] = (),
+    client: Any = None,
 ) -> int:
     """Train all runs that are not finished, then write ``results.csv``; returns how many there were to train.
 
@@ -47,6 +50,8 @@ def run_sweep(
         options: which of them train together, in how many processes, and who is told.
         progress: called in this process with a run's id and the record of each of its epochs.
         listeners: told of all events, in this process.
+        client: a ``distributed.Client`` whose workers train the runs; they see data, store and results under the same
+            paths.
 
     Raises:
         CheckError: runs failed, with the names and the reasons; all others are trained.
@@ -64,7 +69,9 @@ def run_sweep(
     ledger = _Ledger(context.out, options.retries, tell)
     processes = options.processes or default_processes(context.device, len(units))
     try:
-        if min(processes, len(units)) > 1:
+        if client is not None:
+            work_on_cluster(context, units, client, ledger.settle, tell)
+        elif min(processes, len(units)) > 1:
             work_in_processes(context, units, min(processes, len(units)), ledger.settle, tell)
         else:
             work_here(context, units, ledger.settle, tell)

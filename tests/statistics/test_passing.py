@@ -146,7 +146,8 @@ def test_what_views_keep_grows_neither_with_their_number_nor_beyond_its_bound():
         tracemalloc.stop()
         return found
 
-    few, many = peak(4), peak(40)
+    peak(2)  # what is imported on the way
+    few, many = (min(peak(views) for _ in range(3)) for views in (4, 40))  # other tests' threads allocate too
     assert many < 1.1 * few
     assert few < 3e6 + 4 * 400 * 50 * (3 + 0.5)
 
