@@ -23,7 +23,7 @@ from logitcache.errors import InputError
 from logitcache.statistics.block import Block
 from logitcache.statistics.divergence import probabilities
 from logitcache.statistics.measure import About, Tally, variable
-from logitcache.statistics.sums import add, checked_taus, count, percent, ratio
+from logitcache.statistics.sums import add, by_parts, checked_taus, count, percent, ratio
 
 __all__ = ["Ensemble"]
 
@@ -41,13 +41,7 @@ class Ensemble:
 
     def tally(self, block: Block) -> Tally:
         """Sums over the rows of a block, in parts that stay in a core's cache."""
-        total: Tally | None = None
-        for part in block.parts():
-            found = self._part(part)
-            total = found if total is None else self.merge(total, found)
-        if total is None:
-            raise InputError("a block without rows cannot be measured")
-        return total
+        return by_parts(block, self._part, self.merge)
 
     def merge(self, a: Tally, b: Tally) -> Tally:
         """Sums over the rows of both."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from logitcache.errors import InputError
 from logitcache.statistics.block import Block
 from logitcache.statistics.measure import About, Tally, variable
-from logitcache.statistics.sums import add, checked_taus, count, percent, ratio, total_of
+from logitcache.statistics.sums import add, by_parts, checked_taus, count, percent, ratio, total_of
 from logitcache.store.encodings.fidelity import TAUS, of_rows
 from logitcache.store.encodings.kl import as_tensor, kl_rows
 
@@ -45,13 +45,7 @@ class EncodingFidelity:
 
     def tally(self, block: Block) -> Tally:
         """Sums and extremes over the rows of a block."""
-        total: Tally | None = None
-        for part in block.parts():
-            found = self._part(part)
-            total = found if total is None else self.merge(total, found)
-        if total is None:
-            raise InputError("a block without rows cannot be measured")
-        return total
+        return by_parts(block, self._part, self.merge)
 
     def merge(self, a: Tally, b: Tally) -> Tally:
         """Sums and extremes over the rows of both."""

@@ -25,7 +25,7 @@ from logitcache.statistics.block import Block
 from logitcache.statistics.divergence import divergences
 from logitcache.statistics.measure import About, Tally, variable
 from logitcache.statistics.rank_correlation import spearman_rows
-from logitcache.statistics.sums import add, checked_taus, count, percent, ratio, total_of
+from logitcache.statistics.sums import add, by_parts, checked_taus, count, percent, ratio, total_of
 
 __all__ = ["OUTCOMES", "Pair"]
 
@@ -49,13 +49,7 @@ class Pair:
 
     def tally(self, block: Block) -> Tally:
         """Sums over the rows of a block and of the other teacher's."""
-        total: Tally | None = None
-        for part in block.parts():
-            found = self._part(part)
-            total = found if total is None else self.merge(total, found)
-        if total is None:
-            raise InputError("a block without rows cannot be measured")
-        return total
+        return by_parts(block, self._part, self.merge)
 
     def merge(self, a: Tally, b: Tally) -> Tally:
         """Sums over the rows of both."""

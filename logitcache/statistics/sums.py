@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from logitcache.errors import InputError
+from logitcache.statistics.block import Block
 from logitcache.statistics.measure import Tally
 
-__all__ = ["add", "checked_taus", "count", "percent", "ratio", "total_of"]
+__all__ = ["add", "by_parts", "checked_taus", "count", "percent", "ratio", "total_of"]
 
 
 def add(a: Tally, b: Tally, largest: Collection[str] = ()) -> dict[str, NDArray[Any]]:
     """Two tallies of the same names and shapes as one: sums, and the larger of two where ``largest`` names them."""
     return {name: np.maximum(a[name], b[name]) if name in largest else a[name] + b[name] for name in a}
+
+
+def by_parts(block: Block, tally: Callable[[Block], Tally], merge: Callable[[Tally, Tally], Tally]) -> Tally:
+    """The tally of a block from those of its parts, which stay in a core's cache.
+
+    Raises:
+        InputError: the block has no rows.
+    """
+    if not block.rows:
+        raise InputError("a block without rows cannot be measured")
+    return reduce(merge, map(tally, block.parts()))
 
 
 def count(number: Any) -> NDArray[np.int64]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from stored_logits import MemoryReader
 
 from logitcache import statistics
 from logitcache.errors import InputError, MissingError
@@ -22,42 +23,10 @@ SAMPLES, CLASSES, VIEWS = 103, 5, 3
 
 
 @dataclass
-class FakeReader:
-    """A reader over an array (views, samples, classes); notes what was read."""
-
-    values: NDArray[np.float32]
-    block_rows: int
-    missing: tuple[tuple[int, int], ...] = ()
-    reads: list[tuple[int, int]] = field(default_factory=list)
-
-    @property
-    def views(self) -> int:
-        return self.values.shape[0]
-
-    @property
-    def samples(self) -> int:
-        return self.values.shape[1]
-
-    @property
-    def classes(self) -> int:
-        return self.values.shape[2]
-
-    @property
-    def blocks(self) -> int:
-        return -(-self.samples // self.block_rows)
-
-    def read(self, view: int, block: int) -> NDArray[np.float32]:
-        if (view, block) in self.missing:
-            raise MissingError(f"block {block} of view {view} was never committed")
-        self.reads.append((view, block))
-        return self.values[view, block * self.block_rows : (block + 1) * self.block_rows]
-
-
-@dataclass
 class FakeStore:
     """Readers by (teacher, split) and labels by split."""
 
-    readers: dict[tuple[str, str], FakeReader]
+    readers: dict[tuple[str, str], MemoryReader]
     truth: dict[str, NDArray[np.int64]]
     classes: tuple[str, ...] = tuple("abcde")
 
@@ -71,7 +40,7 @@ class FakeStore:
     def labels(self, split: str) -> NDArray[np.int64]:
         return self.truth[split]
 
-    def logits(self, teacher: str, split: str) -> FakeReader:
+    def logits(self, teacher: str, split: str) -> MemoryReader:
         return self.readers[teacher, split]
 
 
@@ -82,7 +51,7 @@ def make_store(block_rows: int = 20, offset: float = 0.0) -> FakeStore:
         truth[split] = random.integers(0, CLASSES, SAMPLES)
         for teacher in ("big", "small"):
             values = random.normal(offset, 3, (VIEWS, SAMPLES, CLASSES)).astype(np.float32)
-            readers[teacher, split] = FakeReader(values, block_rows)
+            readers[teacher, split] = MemoryReader(values, block_rows)
     return FakeStore(readers, truth)
 
 
