@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from threading import Thread
+from typing import Any
 
 import torch
 
@@ -26,6 +27,9 @@ from logitcache.sweep.workshop import SweepContext, Workshop
 from logitcache.threads import cores
 
 __all__ = ["work_here", "work_in_processes"]
+
+_START = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+"""Forked from a server that has loaded torch already: a new interpreter takes seconds to, in each of the processes."""
 
 _PATIENCE = 10.0
 """Seconds for an idle process to end by itself."""
@@ -127,9 +131,11 @@ class _Worker:
 
     def _start(self) -> None:
         """Start the process; its end of the pipe is closed here, so that its death ends the pipe."""
-        spawn = multiprocessing.get_context("spawn")
-        self.pipe, theirs = spawn.Pipe()
-        self._process = spawn.Process(target=_serve, args=(theirs, self._context, self._threads))
+        context: Any = multiprocessing.get_context(_START)
+        if _START == "forkserver":
+            context.set_forkserver_preload([__name__])
+        self.pipe, theirs = context.Pipe()
+        self._process = context.Process(target=_serve, args=(theirs, self._context, self._threads))
         self._process.start()
         theirs.close()
 
