@@ -8,7 +8,7 @@ STAMP := .venv/.installed
 test kill-test bench-store: export OMP_NUM_THREADS = 1
 export OMP_WAIT_POLICY = passive
 
-.PHONY: setup test lint demo study-small bench bench-store bench-students bench-statistics kill-test clean
+.PHONY: setup test lint demo study-small bench bench-store bench-students bench-statistics bench-scale bench-blocks kill-test clean
 
 STUDY := grid losses ensemble sequential noisy_teacher noisy_labels penultimate views data_fraction fidelity born_again
 
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -n 2 -q
+	$(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 lint: setup
 	$(BIN)/ruff check .
@@ -50,8 +50,16 @@ bench-students: setup
 bench-statistics: setup
 	$(BIN)/python benchmarks/bench_statistics.py
 
+bench-scale: setup
+	$(BIN)/python benchmarks/bench_scale.py --encoding uniform
+
+bench-blocks: setup
+	$(BIN)/python benchmarks/bench_blocks.py
+
 kill-test: setup
 	$(BIN)/python benchmarks/kill_cache.py
+	$(BIN)/python benchmarks/kill_cluster.py
+	$(BIN)/python benchmarks/faulty_storage.py
 
 clean:
 	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -26,7 +26,7 @@ from bench import demo
 from machine import evidence
 from pairs import Ratio
 from stages import epoch_ratios
-from students_group import group_ratios
+from students_group import STUDENTS, group_ratios, seeds
 from students_loop import file_ratio, loop_ratios
 
 from logitcache.student.training import TrainingOptions
@@ -56,15 +56,17 @@ def measure(options: argparse.Namespace, folder: Path) -> Iterator[Ratio]:
     yield from epoch_ratios(context, options.rounds, "<= 1.03")
     yield from loop_ratios(context, model, training, options.rounds, options.rows)
     yield file_ratio(folder, options.rounds, options.images)
-    yield from group_ratios(context, folder, max(1, options.rounds // 2), options.rows, options.epochs)
+    students = seeds(context, options.students, options.rows, options.epochs)
+    yield from group_ratios(context, folder, max(1, options.rounds // 2), students)
 
 
 def parse(words: Sequence[str] | None) -> argparse.Namespace:
     """The options of the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7, help="pairs; sweeps of eight students take half as many")
+    parser.add_argument("--rounds", type=int, default=7, help="pairs; sweeps of many students take half as many")
     parser.add_argument("--rows", type=int, default=30_000, help="samples of an epoch of the loops and of the sweeps")
-    parser.add_argument("--epochs", type=int, default=2, help="epochs of each of the eight students")
+    parser.add_argument("--epochs", type=int, default=2, help="epochs of each of the many students")
+    parser.add_argument("--students", type=int, default=STUDENTS, help="students of one network")
     parser.add_argument("--images", type=int, default=4000, help="image files")
     parser.add_argument("--recipe", type=Path, default=Path("pipelines/fashion_mnist.toml"))
     parser.add_argument("--run", type=Path, default=Path("runs/fashion_mnist"), help="its run directory")
@@ -72,7 +74,7 @@ def parse(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="one round over few samples, to see that it works")
     options = parser.parse_args(words)
     if options.small:
-        options.rounds, options.rows, options.epochs, options.images = 1, 300, 1, 100
+        options.rounds, options.rows, options.epochs, options.students, options.images = 1, 300, 1, 2, 100
     return options
 
 

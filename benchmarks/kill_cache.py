@@ -14,7 +14,6 @@ import argparse
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,9 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import torch
+from forks import Fork  # first: it says how many threads torch may start
+
+import torch  # isort: skip
 
 from logitcache.models import build_model
 from logitcache.models.weights import save_checkpoint
@@ -110,18 +111,16 @@ def moments(kills: int, blocks: int, seed: int) -> list[float]:
     return [chance.random(), *between, blocks + chance.random()][:kills]
 
 
-def start(recipe: Path, out: Path) -> subprocess.Popen[bytes]:
+def start(recipe: Path, out: Path) -> Fork:
     """The cache command in a process of its own."""
-    command = [sys.executable, "-m", "logitcache", "cache", str(recipe), "--out", str(out), "--device", "cpu"]
-    environment = {**os.environ, "OMP_WAIT_POLICY": "passive"}
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
+    return Fork(["cache", str(recipe), "--out", str(out), "--device", "cpu"], out.with_suffix(".log"))
 
 
 def finish(recipe: Path, out: Path) -> None:
     """Run the command to its end."""
-    process = start(recipe, out)
-    if process.wait():
-        sys.exit(f"the cache command failed with exit code {process.returncode}")
+    ended = start(recipe, out).wait()
+    if ended.code:
+        sys.exit(f"the cache command failed with exit code {ended.code}: {ended.text}")
 
 
 def kill(recipe: Path, out: Path, moment: float) -> Kill:
@@ -129,11 +128,11 @@ def kill(recipe: Path, out: Path, moment: float) -> Kill:
     store, before = out / "store.zarr", count_commits(out / "store.zarr")
     wanted = int(moment) and max(int(moment), before + 1)  # at the very least it has begun
     process = start(recipe, out)
-    while process.poll() is None and not (store.exists() and count_commits(store) >= wanted):
+    while process.is_running() and not (store.exists() and count_commits(store) >= wanted):
         time.sleep(0.001)
     time.sleep(moment % 1 * BLOCK_SECONDS)
-    process.send_signal(signal.SIGKILL)
-    code = process.wait()
+    process.kill(signal.SIGKILL)
+    code = process.wait().code
     committed, shards = count_commits(store), count_shards(store)
     hit = code == -signal.SIGKILL and store.exists() and not is_finished(store)
     return Kill(committed, max(0, shards - committed), hit)

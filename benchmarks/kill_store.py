@@ -191,10 +191,10 @@ def committed(path: Path) -> set[BlockId]:
     except DamageError:
         return set()
     return {
-        BlockId(reader.teacher, reader.split, view, block)
+        BlockId(reader.teacher, reader.split, group.view, block)
         for reader in readers
-        for view in range(reader.views)
-        for block in reader.commits.present(view)
+        for group in reader.commits.groups
+        for block in reader.commits.present(group)
     }
 
 

@@ -17,8 +17,8 @@ PACKAGES = ("torch", "torchvision", "numpy", "zarr", "numcodecs", "logitcache")
 FLAGS = ("bf16", "amx", "avx512f", "avx2")
 
 
-def evidence() -> dict[str, Any]:
-    """Machine, versions and command as JSON values."""
+def evidence(*packages: str) -> dict[str, Any]:
+    """Machine, versions and command as JSON values; versions of these packages beside those of all figures."""
     return {
         "machine": {
             "cores": len(os.sched_getaffinity(0)),
@@ -27,7 +27,7 @@ def evidence() -> dict[str, Any]:
             "threads": torch.get_num_threads(),
             "wait_policy": os.environ.get("OMP_WAIT_POLICY", "default"),
         },
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}},
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in (*PACKAGES, *packages)}},
         "command": " ".join(["python", *sys.argv]),
     }
 

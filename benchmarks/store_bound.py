@@ -14,6 +14,7 @@ import numpy as np
 from check_bound import check_store, closest, file_source, spaced
 from store_made import Figure, Logits, disk_bytes
 from store_plain import compare, open_teachers
+from store_wide import make
 
 from logitcache.formats import SourceOptions, open_source
 from logitcache.store import EncodingOptions
@@ -62,7 +63,7 @@ def wide(folder: Path, *, rows: int, classes: int, rank: int, all_taus: bool = F
     script = Path(__file__).with_name("store_wide.py")
     logits, store = folder / "wide.npy", folder / "wide.zarr"
     sizes = [f"--{name}={value}" for name, value in (("rows", rows), ("classes", classes), ("rank", rank))]
-    subprocess.run([sys.executable, script, "make", logits, *sizes], check=True)
+    make(logits, (rows, classes), rank)
     words = [sys.executable, script, "encode", logits, store, *sizes, f"--max-kl={WIDE_KL}"]
     found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
     own, shared = disk_bytes(store)

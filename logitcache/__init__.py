@@ -2,7 +2,7 @@
 
 The public names, by what they are for::
 
-    read a store           open_store, CachedStore, SoftTargets, CombineOptions
+    read a store           open_store, CachedStore, SoftTargets, CombineOptions, Stage
     one's own trainer      CachedDataset, CachedStream, FeatureTargets, epoch_view, losses
     write a store          create_store, TeacherWriter, and the records of what is written
     data, views, networks  open_data, memory_split, lazy_split, Renderer, ViewOptions, build_model
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from logitcache.errors import MissingError as MissingError
     from logitcache.errors import RecipeError as RecipeError
     from logitcache.errors import RemoteError as RemoteError
+    from logitcache.errors import StageWarning as StageWarning
     from logitcache.errors import UnknownOriginWarning as UnknownOriginWarning
     from logitcache.models import build_model as build_model
     from logitcache.models import model_names as model_names
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from logitcache.store import Sample as Sample
     from logitcache.store import SplitContent as SplitContent
     from logitcache.store import SplitRecord as SplitRecord
+    from logitcache.store import Stage as Stage
     from logitcache.store import StoreRecord as StoreRecord
     from logitcache.store import TeacherContent as TeacherContent
     from logitcache.store import TeacherRecord as TeacherRecord
@@ -75,6 +77,7 @@ _NAMES = {
         "MissingError",
         "RecipeError",
         "RemoteError",
+        "StageWarning",
         "UnknownOriginWarning",
     ),
     "logitcache.models": ("build_model", "model_names"),
@@ -94,6 +97,7 @@ _NAMES = {
         "Sample",
         "SplitContent",
         "SplitRecord",
+        "Stage",
         "StoreRecord",
         "TeacherContent",
         "TeacherRecord",

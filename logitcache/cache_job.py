@@ -13,7 +13,7 @@ from logitcache.data import Split
 from logitcache.errors import InputError, MismatchError
 from logitcache.matching import check_split
 from logitcache.records import Options
-from logitcache.store import Encoding, EncodingOptions, TeacherRecord, answers, open_store, resolve
+from logitcache.store import Encoding, EncodingOptions, Store, TeacherRecord, answers, open_store, resolve
 from logitcache.store.backend import is_store
 from logitcache.store.layout import block_shape
 from logitcache.teacher_options import InferenceOptions, TeacherOptions
@@ -97,14 +97,19 @@ def split_views(split: str, views: ViewOptions) -> int:
     return 1 + (views.count if split == "train" else 0)
 
 
-def cached_blocks(job: CacheJob, teacher: TeacherOptions) -> tuple[int, int]:
+def cached_blocks(job: CacheJob, teacher: TeacherOptions, opened: Store | None = None) -> tuple[int, int]:
     """(committed, all) blocks of a teacher in the store, from the store alone; the teacher is not loaded.
+
+    Args:
+        job: what is to be cached.
+        teacher: of which teacher.
+        opened: the job's store, where it is open already.
 
     Raises:
         MismatchError: the store there is of another data set, view policy, architecture or encoding.
     """
     committed = total = 0
-    store = open_store(job.store) if is_store(job.store) else None
+    store = opened or (open_store(job.store) if is_store(job.store) else None)
     for name, split in job.chosen().items():
         blocks = block_count(job, name)
         total += blocks
@@ -114,7 +119,7 @@ def cached_blocks(job: CacheJob, teacher: TeacherOptions) -> tuple[int, int]:
         if teacher.name in store.teachers(name):
             reader = store.logits(teacher.name, name)
             _check_teacher(job, name, reader.record, teacher)
-            committed += blocks - len(reader.commits.pending())
+            committed += reader.commits.committed()
     return committed, total
 
 

@@ -8,7 +8,7 @@ and committed in threads while the next one is computed. Only what is not commit
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
@@ -18,10 +18,11 @@ import torch
 from logitcache.cache_job import CacheJob, CacheOptions, Part, cached_blocks, split_views
 from logitcache.calibrating import Calibrated, calibrate
 from logitcache.data import Split
-from logitcache.errors import InputError
+from logitcache.errors import InputError, MismatchError
 from logitcache.store import (
     SplitContent,
     SplitRecord,
+    Store,
     StoreRecord,
     TeacherContent,
     TeacherRecord,
@@ -30,6 +31,8 @@ from logitcache.store import (
     describe,
 )
 from logitcache.store.encodings import TAUS
+from logitcache.store.groups import commit_group
+from logitcache.store.identity import teacher_path
 from logitcache.store.layout import block_shape
 from logitcache.teacher import Teacher
 from logitcache.teacher_run import BlockOutput, TeacherRun
@@ -49,6 +52,7 @@ __all__ = [
     "split_views",
     "store_content",
     "teacher_record",
+    "tidy_up",
 ]
 
 _ENCODERS = 2
@@ -87,6 +91,7 @@ def teacher_record(job: CacheJob, split: str, teacher: Teacher, chosen: Calibrat
         taus=TAUS,
         feature_step=chosen.feature_step,
         feature_relative=job.options.feature_step if chosen.feature_step else 0.0,
+        commit_group=commit_group(samples, block_rows),
     )
 
 
@@ -169,8 +174,8 @@ class CacheRun:
         """Those of some blocks, (view, block) each, that are not committed."""
         return [(view, block) for view, block in blocks if not self.writers[split].has(view, block)]
 
-    def write(self, split: str, blocks: Sequence[tuple[int, int]]) -> None:
-        """Compute and write blocks, (view, block) each.
+    def write(self, split: str, blocks: Iterable[tuple[int, int]]) -> None:
+        """Compute and write blocks, (view, block) each, which are taken as there is room.
 
         Raises:
             InputError: logits are not finite or do not fit the encoding; names the sample. Earlier blocks stay.
@@ -178,7 +183,7 @@ class CacheRun:
         _write_blocks(self.writers[split], self._runs[split].outputs(blocks, self._chosen[split].held))
 
     def finish(self) -> None:
-        """Fold the commits of finished views; to be called when this run writes no more."""
+        """Fold the commits of finished groups of blocks; to be called when this run writes no more."""
         for writer in self.writers.values():
             writer.finish()
 
@@ -206,12 +211,51 @@ def run_cache(
     run = CacheRun(job, teacher, device, progress, say)
     written = found = 0
     for split, writer in run.writers.items():
-        pending = writer.pending()
-        own = [(view, block) for view, block in pending if part.holds(view * writer.record.blocks + block)]
-        written, found = written + len(own), found + writer.blocks - len(pending)
-        run.write(split, own)
-        writer.finish()
+        tally = _Tally()
+        run.write(split, _own(writer, part, tally))
+        written, found = written + tally.own, found + writer.blocks - tally.pending
+        writer.finish(sweep=part.whole)  # many parts need not each look through all of the store
     return CacheOutcome(written, found, run.passes, time.perf_counter() - started)
+
+
+@dataclass
+class _Tally:
+    """How many blocks were met that are not committed, and how many of them are this process's."""
+
+    pending: int = 0
+    own: int = 0
+
+
+def _own(writer: TeacherWriter, part: Part, tally: _Tally) -> Iterator[tuple[int, int]]:
+    """(view, block) of a part's blocks that are not committed, looked for one group after another."""
+    for view, block in writer.pending():
+        tally.pending += 1
+        if part.holds(view * writer.record.blocks + block):
+            tally.own += 1
+            yield view, block
+
+
+def tidy_up(job: CacheJob, teacher: Teacher, store: Store, *, sweep: bool = True) -> None:
+    """What is left to do where all blocks of a teacher are stored: compare its weights, and fold what is not folded.
+
+    Args:
+        job: what was cached.
+        teacher: the network.
+        store: the job's store.
+        sweep: also remove what killed writers left aside, for which the whole store is walked through.
+
+    Raises:
+        MismatchError: the store has the logits of other weights.
+    """
+    for split in job.chosen():
+        reader = store.logits(teacher.name, split)
+        if reader.record.weights != teacher.fingerprint:
+            what = f"the teacher's weight fingerprint ({teacher_path(split, teacher.name)})"
+            advice = "use another store or the recipe that made this one"
+            raise MismatchError(what, reader.record.weights, teacher.fingerprint, advice)
+        reader.commits.fold()
+    if sweep:
+        store.backend.sweep()
 
 
 def _write_blocks(writer: TeacherWriter, outputs: Iterable[BlockOutput]) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "MissingError",
     "RecipeError",
     "RemoteError",
+    "StageWarning",
     "UnknownOriginWarning",
 ]
 
@@ -107,3 +108,7 @@ class DivergedError(CheckError):
 
 class UnknownOriginWarning(UserWarning):
     """A store meets a data set, and what would tell whether they belong together was never known."""
+
+
+class StageWarning(UserWarning):
+    """A stage keeps no more shards, because its disk is full or fails; they are read from the store."""

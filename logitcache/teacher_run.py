@@ -6,9 +6,10 @@ run began.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import tee
 
 import torch
 from torch import Tensor
@@ -77,18 +78,20 @@ class TeacherRun:
 
     def rows(self, block: int) -> Tensor:
         """The rows of a block, int64."""
-        size = block_shape(self.samples, self.classes, self.job.options.block)[0]
-        rows = rows_of_block(block, size, self.samples)
+        rows = self._range(block)
         return torch.arange(rows.start, rows.stop)
 
     def outputs(
-        self, blocks: Sequence[tuple[int, int]], held: Mapping[int, BlockOutput] | None = None
+        self, blocks: Iterable[tuple[int, int]], held: Mapping[int, BlockOutput] | None = None
     ) -> Iterator[BlockOutput]:
-        """The outputs of (view, block) in order; those of the clean view in ``held`` are not computed again."""
+        """The outputs of (view, block) in order; those of the clean view in ``held`` are not computed again.
+
+        Blocks are taken a little ahead of their outputs: there may be more of them than memory should hold.
+        """
         known = held or {}
-        missing = [(view, block) for view, block in blocks if view or block not in known]
-        computed = self._compute(missing)
-        for view, block in blocks:
+        asked, again = tee(blocks)
+        computed = self._compute((view, block) for view, block in again if view or block not in known)
+        for view, block in asked:
             yield known[block] if not view and block in known else next(computed)
 
     def some_rows(self, rows: Tensor, view: int = 0) -> BlockOutput:
@@ -96,13 +99,17 @@ class TeacherRun:
         size = self.job.options.inference.batch
         return self._join(view, -1, self._batches([(rows, view)], size), len(rows))
 
+    def _range(self, block: int) -> range:
+        """The rows of a block."""
+        return rows_of_block(block, block_shape(self.samples, self.classes, self.job.options.block)[0], self.samples)
+
     def _compute(self, blocks: Iterable[tuple[int, int]]) -> Iterator[BlockOutput]:
         """Outputs of blocks from the network."""
-        blocks = list(blocks)
-        jobs = [(self.rows(block), view) for view, block in blocks]
+        asked, again = tee(blocks)
+        jobs = ((self.rows(block), view) for view, block in again)
         batches = self._batches(jobs, self.job.options.inference.batch)
-        for (view, block), (rows, _) in zip(blocks, jobs, strict=True):
-            yield self._join(view, block, batches, len(rows))
+        for view, block in asked:
+            yield self._join(view, block, batches, len(self._range(block)))
 
     def _batches(self, jobs: Iterable[tuple[Tensor, int]], batch: int) -> Iterator[tuple[Tensor, Tensor | None]]:
         """Logits and features of one batch after another."""

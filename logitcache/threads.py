@@ -8,11 +8,17 @@ cores compute, and the rest is left to encoding, decoding and everything else th
 from __future__ import annotations
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import torch
 
-__all__ = ["cores", "default_threads", "set_threads", "single_threaded_pool"]
+__all__ = ["cores", "default_threads", "mapped", "set_threads", "single_threaded_pool"]
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 
 def cores() -> int:
@@ -38,3 +44,17 @@ def single_threaded_pool(workers: int, name: str) -> ThreadPoolExecutor:
     """
     torch.get_num_threads()  # fixes the caller's own number, which a first look after the next line would lose
     return ThreadPoolExecutor(workers, thread_name_prefix=name, initializer=torch.set_num_threads, initargs=(1,))
+
+
+def mapped(pool: ThreadPoolExecutor, act: Callable[[A], B], items: Iterable[A], ahead: int) -> Iterator[B]:
+    """What ``act`` makes of each item, in order; unlike ``pool.map`` it takes no more than ``ahead`` items at a time.
+
+    What ``act`` raises comes through in its place.
+    """
+    waiting: deque[Future[B]] = deque()
+    for item in items:  # may be millions
+        waiting.append(pool.submit(act, item))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()

@@ -55,6 +55,7 @@ class Plan:
     dataset: str = "numbers"
     policy: tuple[tuple[str, object], ...] = (("kind", "crop_flip"), ("padding", 4))
     noise: Mapping[str, object] | None = None
+    commit_group: int = 0
 
     def sample(self, row: int) -> int:
         return 100 + 3 * row
@@ -104,6 +105,7 @@ class Plan:
             chunk_rows=self.block_rows // 2,
             features=self.features,
             feature_step=self.feature_step,
+            commit_group=self.commit_group,
         )
 
     def writer(self, path: Path) -> TeacherWriter:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from forked import quick_workers as quick_workers_of_clusters
 from hypothesis import settings
 from tiny import Run, make_run
 
@@ -45,7 +46,8 @@ def undrawn() -> Iterator[None]:
     """Spare a module the figures of its reports; they are tested elsewhere."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("logitcache.report.story.draw", lambda chart: None)
-        patch.setattr("logitcache.report.story.placed", lambda model, name, spoken: "")
+        for module in ("story", "explorer"):
+            patch.setattr(f"logitcache.report.{module}.placed", lambda model, name, spoken: "")
         patch.setattr("logitcache.report.page.scripts", lambda **options: "")
         yield
 
@@ -60,6 +62,13 @@ def finished_run(tmp_path_factory) -> Run:
 def run_copy(finished_run, tmp_path) -> Run:
     """A copy of it to be changed."""
     return finished_run.copy(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def quick_workers() -> Iterator[None]:
+    """Workers of Dask clusters begin in a moment."""
+    with quick_workers_of_clusters():
+        yield
 
 
 @pytest.fixture(scope="session")

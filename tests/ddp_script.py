@@ -1,4 +1,4 @@
-"""What each process of a data-parallel training does in a test: ``torchrun ... ddp_script.py FOLDER``."""
+"""What each process of a data-parallel training does in a test: ``torchrun ... ddp_script.py FOLDER STORE STAGE``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn import functional as F
 from toys import StopError
 
+from logitcache.soft_targets import open_store
 from logitcache.student.distributed import from_environment, train_distributed
 from logitcache.student.feed import FeedOptions, ViewFeed
 from logitcache.student.options import TrainingOptions
@@ -19,6 +20,7 @@ from logitcache.views import Renderer, ViewOptions
 
 SAMPLES, CLASSES, BATCH, EPOCHS = 29, 3, 7, 3  # parts of 4 and 3 rows, and a last batch of one row
 SPLIT = make_split(SAMPLES, CLASSES)
+VIEWS = ViewOptions(kind="crop_flip", padding=1, count=2, seed=5)
 
 
 class Plain(nn.Module):
@@ -74,7 +76,7 @@ def learn(folder, world, *, seed=0, stop_at=None):
     """Train; the state that is left, and what was seen."""
     torch.manual_seed(seed)
     network, goal = Plain(), Scaled()
-    renderer = Renderer(SPLIT, ViewOptions(kind="crop_flip", padding=1, count=2, seed=5))
+    renderer = Renderer(SPLIT, VIEWS)
     feed = Noting(renderer, None, FeedOptions(BATCH, 3, 2, world.rank, world.size))
     feed.stop_at, feed.shown = stop_at, []
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,7 +94,19 @@ def learn(folder, world, *, seed=0, stop_at=None):
     return {**network.state_dict(), "scale": goal.log_scale.detach()}, said
 
 
-def main(folder):
+def read(world, url, stage):
+    """The rows and logits of each batch of two epochs, from a store in windows that do not fit in memory."""
+    soft = open_store(url, stage=stage).soft_targets(memory=2 * 8 * CLASSES * 4)
+    feed = ViewFeed(Renderer(SPLIT, VIEWS), None, FeedOptions(BATCH, 3, 2, world.rank, world.size), soft=soft)
+    found = []
+    for epoch in range(2):
+        feed.prefetch(epoch)
+        batches = ((shown, feed.batch(shown, epoch)) for shown in feed.rendered(epoch))
+        found += [(epoch, shown.rows.tolist(), batch.teacher.tolist()) for shown, batch in batches if shown.share > 0]
+    return found
+
+
+def main(folder, *places):
     with from_environment("cpu") as world:
         # ranks start from other weights, which rank 0's replace
         state, said = learn(folder / "whole", world, seed=world.rank)
@@ -102,9 +116,10 @@ def main(folder):
             world.wait()
         resumed, _ = learn(folder / "stopped", world, seed=5)
         said["resumed"] = all(torch.equal(state[name], resumed[name]) for name in state)
+        said["read"] = read(world, *places)
         torch.save(state, folder / f"weights{world.rank}.pt")
         (folder / f"said{world.rank}.json").write_text(json.dumps(said))
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

@@ -11,17 +11,35 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Forked", "forked", "preload", "run_forked"]
+__all__ = ["Forked", "forked", "preload", "quick_workers", "run_forked", "run_script"]
 
-MODULES = ["logitcache.cli", "logitcache.soft_targets", "logitcache.sweep", "logitcache.pipeline.stage_two"]
+MODULES = [
+    "distributed",
+    "logitcache.cli",
+    "logitcache.pipeline.clustered",
+    "logitcache.pipeline.stage_two",
+    "logitcache.soft_targets",
+    "logitcache.sweep",
+]
 
 
 def preload() -> None:
     """Have the server of this test process load the package once, and not each of its processes."""
     multiprocessing.set_forkserver_preload(MODULES)
+
+
+@contextmanager
+def quick_workers() -> Iterator[None]:
+    """Workers of Dask clusters that are opened inside begin in a moment too, as forks of that server."""
+    config, utils = import_module("dask.config"), import_module("distributed.utils")
+    with config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        utils.get_mp_context()  # the first time it names other modules to load
+        preload()
+        yield
 
 
 class Forked:
@@ -68,6 +86,19 @@ def run_forked(program: str, *words: object, log: Path, **options: Any) -> int:
     """Run it to its end; returns its exit code. All it says goes to a file, which outlives its own processes."""
     with forked(_INTO_FILE + program, log, *words, **options) as running:
         return running.wait()
+
+
+def run_script(script: Path, *words: object, log: Path, first: str = "") -> int:
+    """Run a script with one thread, after some Python text, as :func:`run_forked` does."""
+    program = f"""
+import runpy, sys, torch
+torch.set_num_threads(1)
+{first}
+sys.path.insert(0, {str(script.parent)!r})
+sys.argv[0] = {str(script)!r}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+    return run_forked(program, *words, log=log)
 
 
 _INTO_FILE = """

@@ -100,6 +100,11 @@ class ObjectServer:
         """SHA-256 of each of them, as :func:`builders.tree` has it of files."""
         return {name: sha256(data).hexdigest() for name, data in sorted(self.objects(prefix).items())}
 
+    def count(self, prefix: str) -> int:
+        """How many objects there are below a prefix, also while others come and go."""
+        keys = list(s3_backends[ACCOUNT]["aws"].buckets[BUCKET].keys)  # at once, unlike a loop
+        return sum(name.startswith(f"{prefix}/") for name in keys)
+
     def change(self, key: str, data: bytes | None) -> None:
         """Behind everybody's back, give an object other bytes, or take it away."""
         backend = s3_backends[ACCOUNT]["aws"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import count
+from itertools import count, islice
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from logitcache.errors import InputError, MismatchError
 from logitcache.soft_targets import open_store
 from logitcache.store import EncodingOptions, TeacherWriter, verify
 from logitcache.teacher import InferenceOptions
+from logitcache.teacher_run import TeacherRun
 from logitcache.views import MixOptions, Renderer, ViewOptions
 from logitcache.views.batched import crop_flip_elements
 
@@ -134,6 +135,37 @@ def test_a_run_that_dies_at_any_block_resumes_to_the_same_bytes(tmp_path, monkey
         outcome = cache(path)
         assert (outcome.found, outcome.written) == (deadly, 11 - deadly)
         assert tree(path) == expected
+
+
+def test_views_of_many_blocks_have_several_groups_of_commits(tmp_path, monkeypatch):
+    monkeypatch.setattr("logitcache.store.groups.GROUP_BLOCKS", 2)
+    with dies_after(32), pytest.raises(KilledError):
+        cache(tmp_path)
+    outcome = cache(tmp_path)
+    assert (outcome.written > 0, outcome.written + outcome.found) == (True, 11)
+    assert [open_store(tmp_path).logits("big", split).record.commit_group for split in SPLITS] == [2, 0]
+    commits = [name.rsplit("/", 1)[1] for name in tree(tmp_path) if "train/teachers/big/logits/commits/" in name]
+    assert commits == [f"{view}.{group}.json" for view in range(3) for group in range(2)]
+    assert verify(open_store(tmp_path), decode=True).findings == ()
+    before = tree(tmp_path)
+    assert cache(tmp_path).forward_passes == 0
+    assert tree(tmp_path) == before
+
+
+def test_blocks_are_taken_a_few_ahead_of_their_outputs():
+    """However many are asked for: they do not have to fit in memory."""
+    taken = []
+
+    def blocks():
+        for number in range(1000):
+            taken.append(number)
+            yield 1, number % 3
+
+    run = TeacherRun(job("nowhere"), "train", TEACHER, CPU, lambda rows: None)
+    outputs = list(islice(run.outputs(blocks()), 7))
+    assert [(each.view, each.block, len(each.logits)) for each in outputs[:3]] == [(1, 0, 8), (1, 1, 8), (1, 2, 6)]
+    assert torch.equal(outputs[0].logits, outputs[3].logits)
+    assert len(taken) <= 9
 
 
 @pytest.mark.parametrize("changes", [0, 5, 21, 22, 23, 24, 40, 47])

@@ -138,7 +138,7 @@ def test_damaged_commits_come_back_byte_for_byte(path, whole, harm):
 @pytest.mark.parametrize("harm", [flip, empty], ids=lambda harm: harm.__name__)
 def test_a_damaged_commit_of_an_unfinished_view_comes_back(tmp_path, whole, harm, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr("logitcache.store.write.TeacherWriter.finish", lambda self: None)
+        patch.setattr("logitcache.store.write.TeacherWriter.finish", lambda self, **_: None)
         run_cache(job(tmp_path / "store"), TEACHER, CPU)
     harm(tmp_path / "store" / HERE / "coefficients/commits/0/1.json")
     assert repair(tmp_path / "store") == Repaired(0, 1, 0)
@@ -306,7 +306,7 @@ def test_a_superseded_block_that_is_damaged_comes_back_as_it_was(path, noisy):
 def test_a_superseding_commit_that_is_damaged_leaves_a_sound_store(path, noisy, harm):
     flip(path / HERE / "coefficients/c/1/0/1")
     repair(path, noisy)
-    [commit] = (path / HERE / "coefficients/commits/repairs").iterdir()
+    [commit] = (path / HERE / "coefficients/commits/repairs/1").iterdir()
     harm(commit)
     repair(path, noisy)
     assert verify_url(path, decode=True).findings == ()

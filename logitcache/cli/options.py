@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,14 @@ def cluster_options(command: Command) -> Command:
 def sweep_options(command: Command) -> Command:
     """Options of the commands that train students, in place of the recipe's table [sweep]."""
     for option in (
+        click.option(
+            "--stage-size", metavar="SIZE", help="Most bytes of shards in --stage, as 50GB or 20GiB.  [default: 50GB]"
+        ),
+        click.option(
+            "--stage",
+            metavar="DIR",
+            help="Keep copies of the store's shards in DIR, a disk of this machine, fetched ahead of training.",
+        ),
         click.option("--save-logits", is_flag=True, help="Keep students' logits and features in DIR/students.zarr."),
         click.option("--processes", type=click.IntRange(1), help="Processes; default one a CPU core, one on a GPU."),
         click.option(
@@ -61,12 +70,10 @@ def sweep_options(command: Command) -> Command:
     return command
 
 
-def sweep_overrides(
-    overrides: Sequence[str], stack: str | None, processes: int | None, *, save_logits: bool
-) -> list[str]:
-    """What was given by --set, and then by :func:`sweep_options`."""
-    given = {"stack": stack, "processes": processes, "save_logits": "true" if save_logits else None}
-    return [*overrides, *(f"sweep.{key}={value}" for key, value in given.items() if value is not None)]
+def sweep_overrides(overrides: Sequence[str], given: Mapping[str, str | int | None]) -> list[str]:
+    """What was given by --set, and then by :func:`sweep_options`, whose names are those of keys."""
+    said = {key: value for key, value in given.items() if value is not None and value is not False}
+    return [*overrides, *(f"sweep.{key}={json.dumps(value, ensure_ascii=False)}" for key, value in said.items())]
 
 
 def encoding_options(default: str | None) -> Callable[[Command], Command]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
+from logitcache.address import Address, as_address
+from logitcache.cli.budget import BudgetHelp
 from logitcache.cli.options import RECIPE, cluster_options, run_options, sweep_options, sweep_overrides
 
 __all__ = ["cache", "distill", "plan", "recipes", "report", "run", "teach"]
@@ -23,10 +26,8 @@ def run(
     out: Path | None,
     overrides: Sequence[str],
     device: str,
-    stack: str | None,
-    processes: int | None,
-    save_logits: bool,
     dry_run: bool,
+    **sweep: Any,
 ) -> None:
     """Run a RECIPE wholly: teach, cache, verify, distill, statistics, report.
 
@@ -37,7 +38,7 @@ def run(
     from logitcache.pipeline.execution import run_all
     from logitcache.pipeline.plans import print_plans
 
-    changes = sweep_overrides(overrides, stack, processes, save_logits=save_logits)
+    changes = sweep_overrides(overrides, sweep)
     contexts = open_contexts(recipe, changes, out, device)
     if dry_run:
         print_plans(contexts)
@@ -45,15 +46,32 @@ def run(
         run_all(contexts)
 
 
-@click.command()
+@click.command(cls=BudgetHelp)
 @RECIPE
 @run_options
-def plan(recipe: str, out: Path | None, overrides: Sequence[str], device: str) -> None:
-    """Print the steps of a RECIPE, what is done, forward passes, bytes of the store, and when caching pays."""
-    from logitcache.pipeline.context import open_contexts
-    from logitcache.pipeline.plans import print_plans
+@click.option("--scale", is_flag=True, help="Also encodings side by side, objects, requests, GPU hours and costs.")
+@click.option(
+    "--sample",
+    type=as_address,
+    metavar="PATH",
+    help="Measure bytes by encoding, as with --scale, on logits in a .npy, .npz or .safetensors file, or in a store.",
+)
+def plan(
+    recipe: str, *, out: Path | None, overrides: Sequence[str], device: str, scale: bool, sample: Address | None
+) -> None:
+    """Print the steps of a RECIPE, what is done, forward passes, bytes of the store, and when caching pays.
 
-    print_plans(open_contexts(recipe, overrides, out, device))
+    It needs no data whose size is known, writes nothing, and takes no longer for a larger store. A recipe with a
+    table [budget] is always planned with --scale.
+
+    \b
+    logitcache plan scale/imagenet21k_90
+    logitcache plan RECIPE --sample logits.npy --set budget.teacher_rate=1500 --set budget.deadline=24
+    """
+    from logitcache.pipeline.context import open_contexts
+    from logitcache.pipeline.plans import PlanOptions, print_plans
+
+    print_plans(open_contexts(recipe, overrides, out, device), PlanOptions(sample, scale))
 
 
 @click.command()
@@ -126,16 +144,17 @@ def distill(
     out: Path | None,
     overrides: Sequence[str],
     device: str,
-    stack: str | None,
-    processes: int | None,
-    save_logits: bool,
     scheduler: str | None,
     workers: int | None,
+    **sweep: Any,
 ) -> None:
     """Stage 2: train the RECIPE's students from DIR/store.zarr; no teacher is loaded.
 
     Finished runs are skipped, interrupted ones go on, failed ones are tried again. Results go to DIR/results.csv and
     DIR/students/<run_id>/. With --save-logits, those of students trained before are kept too.
+
+    With --stage, what is read from the store is read once: copies on a disk of this machine serve later epochs, other
+    students and later commands, what was read longest ago makes room, and what comes next is fetched meanwhile.
 
     \b
     Each student by all of N processes together (data-parallel), one student after another:
@@ -147,7 +166,7 @@ def distill(
     from logitcache.pipeline import stage_two
     from logitcache.pipeline.context import open_contexts
 
-    changes = sweep_overrides(overrides, stack, processes, save_logits=save_logits)
+    changes = sweep_overrides(overrides, sweep)
     cluster = ClusterOptions(scheduler, workers, gpus=device != "cpu")
     stage_two.distill_all(open_contexts(recipe, changes, out, device), cluster)
 

@@ -20,6 +20,13 @@ ALLOWED_FAILURES = 1000
 """Workers that may die of a task before Dask gives it up. Its default, 3, takes a task for the murderer of workers
 that somebody else kills; on clusters that are not ours lost tasks are sent again instead."""
 
+_OWN_CLUSTER = {
+    "distributed.scheduler.allowed-failures": ALLOWED_FAILURES,
+    "distributed.deploy.lost-worker-timeout": "1 hour",
+}
+"""While a cluster of this machine is open. Dask gives up a place whose worker died and has no successor after 15 s;
+one that loads torch on a busy machine takes longer, and with the last place gone a command would wait for ever."""
+
 _ANSWER_SECONDS = 20
 _DASHBOARD = "127.0.0.1:0"  # nobody else's business, and any port that is free
 
@@ -62,7 +69,12 @@ def open_client(options: ClusterOptions) -> Iterator[Any]:
     """
     distributed: Any = import_module("distributed")  # its classes have no types
     if options.scheduler is None:
-        with _own_cluster(distributed, options) as cluster, distributed.Client(cluster) as client:
+        config: Any = import_module("dask.config")
+        with (
+            config.set(_OWN_CLUSTER),
+            _own_cluster(distributed, options) as cluster,
+            distributed.Client(cluster) as client,
+        ):
             yield client
         return
     try:
@@ -75,9 +87,7 @@ def open_client(options: ClusterOptions) -> Iterator[Any]:
 
 def _own_cluster(distributed: Any, options: ClusterOptions) -> Any:
     """Processes of this machine, of one thread each."""
-    config: Any = import_module("dask.config")
-    with config.set({"distributed.scheduler.allowed-failures": ALLOWED_FAILURES}):
-        gpus = import_module("torch").cuda.device_count() if options.gpus and find_spec("dask_cuda") is not None else 0
-        if gpus:
-            return import_module("dask_cuda").LocalCUDACluster(n_workers=min(options.workers or gpus, gpus))
-        return distributed.LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=_DASHBOARD)
+    gpus = import_module("torch").cuda.device_count() if options.gpus and find_spec("dask_cuda") is not None else 0
+    if gpus:
+        return import_module("dask_cuda").LocalCUDACluster(n_workers=min(options.workers or gpus, gpus))
+    return distributed.LocalCluster(n_workers=options.workers, threads_per_worker=1, dashboard_address=_DASHBOARD)

@@ -8,6 +8,7 @@ this does no harm, as writing a block is, whose commit is looked for first.
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -17,6 +18,9 @@ from typing import Any, Generic, TypeVar
 from logitcache.errors import CheckError
 
 __all__ = ["TaskOptions", "run_tasks"]
+
+_REMEMBERED = 1000
+"""Tasks whose seconds tell what is slow."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -84,7 +88,7 @@ class _Window(Generic[Item, Result]):
         self._client, self._work, self._items, self._options = client, work, items, options
         self._distributed: Any = import_module("distributed")
         self._flights: dict[Any, _Task[Item]] = {}
-        self._seconds: list[float] = []
+        self._seconds: deque[float] = deque(maxlen=_REMEMBERED)
         self._left = True
 
     def results(self) -> Iterator[tuple[Item, Result]]:
@@ -164,7 +168,7 @@ class _Window(Generic[Item, Result]):
         """Where nothing is left to send, send what takes long to another worker too."""
         if self._left or not self._seconds:
             return
-        limit = max(self._options.slow_seconds, self._options.slow * median(self._seconds[-1000:]))
+        limit = max(self._options.slow_seconds, self._options.slow * median(self._seconds))
         now = time.monotonic()
         for task in {id(each): each for each in self._flights.values()}.values():
             if now - task.sent > limit and len(task.futures) == task.tries:

@@ -7,7 +7,8 @@ A recipe can be planned with them. Torchvision's data sets have a known size; an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -16,7 +17,7 @@ from logitcache.data.checks import check_channels
 from logitcache.data.folder import folder_preprocess
 from logitcache.data.normalise import preprocess_for
 from logitcache.data.options import DataOptions, DataSize
-from logitcache.data.samples import choose_rows
+from logitcache.data.samples import choose_rows, count_rows
 from logitcache.data.split import Preprocess, Split
 from logitcache.errors import InputError
 
@@ -38,6 +39,9 @@ _SIZES: Mapping[str, tuple[DataSize, tuple[int, int, int]]] = {
     "cifar100": (DataSize(train=50_000, test=10_000, classes=100), (3, 32, 32)),
 }
 """Data set -> its size, and (C, H, W) of an image."""
+
+_MOST_NUMBERED = 1 << 22
+"""Samples that have labels and indices of their own; of more, one number stands for all: a plan asks for none."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,18 @@ def planned_data(options: DataOptions) -> dict[str, Split] | None:
     train = splits["train"]
     if options.noise is not None:
         train = train.with_noisy_labels(train.labels, options.noise)
-    return {**splits, "train": train.take(choose_rows(options.samples, len(train), options.seed))}
+    return {**splits, "train": _part(train, options)}
+
+
+def _part(train: Split, options: DataOptions) -> Split:
+    """The part of the train split that is used."""
+    if options.samples is None:
+        return train
+    if len(train) <= _MOST_NUMBERED or isinstance(options.samples, Path):
+        return train.take(choose_rows(options.samples, len(train), options.seed))
+    count = count_rows(options.samples, len(train))
+    noisy = None if train.noisy_labels is None else train.noisy_labels[:count]
+    return replace(train, labels=train.labels[:count], index=train.index[:count], noisy_labels=noisy)
 
 
 def _is_absent(options: DataOptions) -> bool:
@@ -90,13 +105,13 @@ def _known_form(options: DataOptions) -> _Form | None:
 def _stand_in(dataset: str, name: str, count: int, form: _Form) -> Split:
     """One split without images."""
     check_channels(dataset, form.shape[0], form.preprocess.mean, form.preprocess.std)
-    index = torch.arange(count)
+    index = torch.arange(count if count <= _MOST_NUMBERED else 1)
     return Split(
         dataset=dataset,
         name=name,
         classes=tuple(map(str, range(form.size.classes))),
-        labels=index % form.size.classes,
-        index=index,
+        labels=(index % form.size.classes).expand(count),
+        index=index.expand(count),
         shape=form.shape,
         preprocess=form.preprocess,
         fingerprint="not here yet",

@@ -13,7 +13,7 @@ from logitcache import keyed
 from logitcache.data.arrays import load_npy
 from logitcache.errors import InputError
 
-__all__ = ["choose_rows"]
+__all__ = ["choose_rows", "count_rows"]
 
 # a counter of its own: other keyed choices with the same seed have nothing to do with this one
 _SUBSET = 0x5AB5E7
@@ -35,10 +35,19 @@ def choose_rows(samples: int | float | Path | None, size: int, seed: int) -> Ten
         return torch.arange(size)
     if isinstance(samples, Path):
         return _read_rows(samples, size)
+    return keyed.choose(size, count_rows(samples, size), seed, _SUBSET)
+
+
+def count_rows(samples: int | float, size: int) -> int:
+    """How many rows a count or a fraction means out of ``size``.
+
+    Raises:
+        InputError: a count beyond ``size``.
+    """
     count = samples if isinstance(samples, int) else max(1, round(samples * size))
     if not 1 <= count <= size:
         raise InputError(f"samples = {samples}: the split has {size} samples; choose 1..{size} of them")
-    return keyed.choose(size, count, seed, _SUBSET)
+    return count
 
 
 def _read_rows(path: Path, size: int) -> Tensor:

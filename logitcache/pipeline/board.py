@@ -120,7 +120,7 @@ class Board:
             row = self._rows[event.run_id]
             row.record, row.told = event.record, row.told + 1
             self._told += 1
-        else:
+        elif isinstance(event, Ended):
             epochs = self._epochs.get(event.run_id, 0)
             self._rows.setdefault(event.run_id, _Row(event.run_id, epochs, self._clock())).end = event.row
 

@@ -68,6 +68,7 @@ def repair_store(context: RunContext, url: Address) -> Verification:
             screen.say(
                 f"{teacher.name}: {done.objects} objects and {done.identical} blocks restored byte for byte{others}"
             )
+    context.opened.forget()
     return verify_with_bar(url, screen, decode=True)
 
 

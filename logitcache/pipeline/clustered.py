@@ -106,7 +106,7 @@ def cache_blocks_on_cluster(
     store = open_store(context.store_path)
     readers = [store.logits(teacher.name, split) for split in context.job.chosen()]
     total = sum(reader.views * reader.blocks for reader in readers)
-    left = sum(len(reader.commits.pending()) for reader in readers)
+    left = total - sum(reader.commits.committed() for reader in readers)
     size = max(1, min(_MOST_BLOCKS, left // max(1, _TASKS_OF_A_WORKER * len(client.nthreads()))))
     tasks = chain.from_iterable(_tasks(site, reader.split, reader.commits.pending(), size) for reader in readers)
     passes = 0
@@ -175,6 +175,6 @@ def _write(task: BlockTask) -> int:
 
 
 def _finish(site: Site) -> None:
-    """Fold the commits of finished views."""
+    """Fold the commits of finished groups of blocks."""
     with _lock:
         _desk(site).run.finish()

@@ -11,40 +11,23 @@ from typing import Any
 import torch
 
 from logitcache.address import Address, is_remote
-from logitcache.cache_job import CacheJob
-from logitcache.data import DataOptions, Split, open_data
+from logitcache.cache_job import CacheJob, cached_blocks
+from logitcache.data import Split
 from logitcache.errors import InputError
 from logitcache.files import write_text
 from logitcache.memory import keep_freed_memory
 from logitcache.pipeline.progress import Screen
 from logitcache.pipeline.recipe import Recipe, TeacherRecipe, read_recipe, read_recipes
+from logitcache.pipeline.shelves import DataShelf, StoreShelf
 from logitcache.records import fingerprint
-from logitcache.soft_targets import CachedStore, open_store
-from logitcache.store import store_info
-from logitcache.store.backend import is_store
+from logitcache.soft_targets import CachedStore
 from logitcache.store_note import StoreNote, of_teachers, write_note
 from logitcache.sweep import RunSpec, SweepContext, expand, finished_runs
 from logitcache.teacher_options import TeacherOptions
 from logitcache.threads import set_threads
 from logitcache.views import view_policy
 
-__all__ = ["DataShelf", "RunContext", "choose_device", "open_context", "open_contexts"]
-
-
-class DataShelf:
-    """Keeps the data set that was opened last, for who asks for the same next."""
-
-    def __init__(self) -> None:
-        self._options: DataOptions | None = None
-        self._splits: Mapping[str, Split] = {}
-
-    def open(self, options: DataOptions) -> Mapping[str, Split]:
-        """The data set of these options."""
-        if options != self._options:
-            self._options, self._splits = None, {}  # the last one's memory is free before the next is opened
-            self._splits = open_data(options)
-            self._options = options
-        return self._splits
+__all__ = ["DataShelf", "RunContext", "StoreShelf", "choose_device", "open_context", "open_contexts"]
 
 
 @dataclass(frozen=True)
@@ -61,6 +44,8 @@ class RunContext:
     """Where contexts of one recipe find the data that another one opened."""
     stand_in: Mapping[str, Split] | None = None
     """Splits for a plan, where the data are not here yet."""
+    opened: StoreShelf = field(default_factory=StoreShelf, compare=False, repr=False)
+    """Where contexts of one recipe find the store that another step opened."""
 
     @property
     def root(self) -> Path:
@@ -101,8 +86,12 @@ class RunContext:
         )
 
     def store(self) -> CachedStore | None:
-        """The run's store, None before the cache step."""
-        return open_store(self.store_path) if is_store(self.store_path) else None
+        """The run's store as it was opened last, None before the cache step; after writing: ``opened.forget()``."""
+        return self.opened.open(self.store_path)
+
+    def cached(self, teacher: TeacherRecipe) -> tuple[int, int]:
+        """(committed, all) blocks of a teacher, as :func:`logitcache.cache_job.cached_blocks` counts them."""
+        return cached_blocks(self.job, self.teacher_options(teacher), self.store())
 
     def sweep(self) -> SweepContext:
         """What worker processes need to train students."""
@@ -138,10 +127,9 @@ class RunContext:
             data["noise"] = split.noise_record
         sources = {"": fingerprint(data), **dict.fromkeys(names, "not cached yet")}
         store = self.store()
-        known = store.teachers("train") if store is not None and "train" in store.splits else ()
-        for name in set(names) & set(known):
-            record = store.logits(name, "train").record if store is not None else None
-            if record is not None:
+        if store is not None:
+            for name in set(names) & set(self.opened.teachers(self.store_path, "train")):
+                record = store.logits(name, "train").record
                 sources[name] = fingerprint({"weights": record.weights, "encoding": record.encoding.to_json()})
         return sources
 
@@ -153,15 +141,15 @@ class RunContext:
     def note_shared_store(self) -> None:
         """Leave a note in the run folder of the store that it shares, if it does."""
         names = self.own_teachers()
-        if names is not None and is_store(self.store_path):
+        if names is not None and self.store() is not None:
             write_note(self.out, StoreNote(self.store_path, names))
 
     def store_fingerprint(self, *, whole: bool = False) -> str:
         """What the store holds of the run's teachers, or of all there are; without where it is."""
-        store, names = self.store(), self.own_teachers()
-        if store is None:
+        said, names = self.opened.info(self.store_path), self.own_teachers()
+        if said is None:
             return fingerprint({})
-        info = {**store_info(store), "path": ""}
+        info = {**said, "path": ""}
         return fingerprint(info if whole or names is None else of_teachers(info, names))
 
     def run_fingerprint(self) -> str:
@@ -238,10 +226,12 @@ def _open(records: Sequence[Recipe], out: Path | None, device: str) -> tuple[Run
     """The contexts of a recipe's variants."""
     set_threads()
     keep_freed_memory()
-    top, chosen, screen, shelf = out or Path("runs") / records[0].run_name, choose_device(device), Screen(), DataShelf()
+    top, chosen, screen = out or Path("runs") / records[0].run_name, choose_device(device), Screen()
+    shelf, opened = DataShelf(), StoreShelf()
     folders = [top / record.variant if record.variant else top for record in records]
     return tuple(
-        RunContext(record, folder, chosen, screen, top, shelf) for record, folder in zip(records, folders, strict=True)
+        RunContext(record, folder, chosen, screen, top, shelf, opened=opened)
+        for record, folder in zip(records, folders, strict=True)
     )
 
 

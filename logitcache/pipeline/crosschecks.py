@@ -25,6 +25,7 @@ from logitcache.pipeline.schema import TeacherRecipe
 from logitcache.pipeline.study_checks import study_faults
 from logitcache.pipeline.teacher_faults import Staff, teacher_faults
 from logitcache.pipeline.timing import TimingOptions
+from logitcache.planning.options import BudgetOptions
 from logitcache.study.options import StudyOptions
 from logitcache.sweep import StudentGroup
 from logitcache.views import ViewOptions
@@ -64,6 +65,7 @@ def cross_faults(table: Table) -> list[Fault]:
     faults += label_faults(_record(DataOptions, table.get("data", {})), parts.teachers, parts.students)
     study = _record(StudyOptions, table.get("study"))
     faults += [*study_faults(study, parts.teacher_names), *_feature_faults(parts, study)]
+    faults += _budget_faults(_record(BudgetOptions, table.get("budget")), parts.teacher_names)
     for place, group in parts.students.items():
         faults += _group_faults(parts, f"students.{place}", group)
     return faults + _name_faults("students", [(place, group.name) for place, group in parts.students.items()])
@@ -73,6 +75,16 @@ def _feature_faults(parts: _Parts, study: StudyOptions | None) -> Iterator[Fault
     """A study of penultimate features without any: what is cached without them has to be cached again."""
     if study is not None and study.penultimate is not None and parts.cache is not None and not parts.cache.features:
         yield Fault("cache.features", "false", "must be true: study.penultimate reads penultimate features")
+
+
+def _budget_faults(budget: BudgetOptions | None, teachers: Sequence[str]) -> Iterator[Fault]:
+    """Rates of teachers that nobody bears."""
+    rates = budget.teacher_rate if budget is not None else None
+    for name, rate in rates.items() if isinstance(rates, Mapping) else ():
+        if name not in teachers:
+            known = ", ".join(teachers) or "none"
+            allowed = f"must be of a teacher of the recipe: {known}{nearest(name, teachers)}"
+            yield Fault(f"budget.teacher_rate.{name}", show(rate), allowed)
 
 
 def _timing_faults(parts: _Parts) -> Iterator[Fault]:

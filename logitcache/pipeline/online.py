@@ -13,6 +13,7 @@ import torch
 from logitcache.errors import InputError, MismatchError
 from logitcache.pipeline.board import watch
 from logitcache.pipeline.context import RunContext
+from logitcache.pipeline.staged import told_of_stage
 from logitcache.student.feed import OnlineTeacher
 from logitcache.sweep import RunSpec, finished_runs, run_sweep
 from logitcache.teacher import load_teacher
@@ -76,8 +77,10 @@ def train_online(context: RunContext) -> None:
     sweep = replace(context.sweep(), online=_teachers(context, missing))
     epochs = {run.run_id: run.training.epochs for run in missing}
     title = f"online {len(missing)} of {len(online)} students, the teacher in every step"
-    with context.screen.step(title), watch(context.screen, epochs) as listener:
-        run_sweep(sweep, runs, context.recipe.sweep, listeners=[listener])
+    options = context.recipe.sweep
+    telling = told_of_stage(context.screen, options.staging)
+    with context.screen.step(title), telling as of_stage, watch(context.screen, epochs) as listener:
+        run_sweep(sweep, runs, options, listeners=[listener, *of_stage])
 
 
 def _teachers(context: RunContext, runs: Sequence[RunSpec]) -> OnlineTeachers:

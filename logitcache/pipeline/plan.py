@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from logitcache.cache_job import cached_blocks, split_views
+from logitcache.cache_job import split_views
 from logitcache.data import planned_data
+from logitcache.pipeline.amounts import size, span
 from logitcache.pipeline.context import RunContext
 from logitcache.pipeline.forward_rate import forward_rate, random_network
 from logitcache.pipeline.lessons import manner, source_of
 from logitcache.pipeline.progress import Screen
 from logitcache.pipeline.schema import SnapshotOptions, TeacherRecipe
-from logitcache.store import EncodingOptions, resolve
+from logitcache.planning.options import BudgetOptions
+from logitcache.planning.sizes import Size, estimated_row
+from logitcache.store.totals import bytes_of_row
 from logitcache.sweep import STUDENTS_STORE, RunSpec, finished_runs, plan_units, stack_size
 
-__all__ = ["Plan", "PlannedArray", "PlannedStep", "make_plan", "print_plan"]
-
-_TYPICAL_STD = 4.0
-"""Spread of logits that bytes are estimated with before any are known."""
+__all__ = [
+    "Plan",
+    "PlannedArray",
+    "PlannedStep",
+    "make_plan",
+    "online_passes",
+    "print_plan",
+    "teacher_rate",
+    "with_known_size",
+]
 
 
 @dataclass(frozen=True)
@@ -35,12 +43,13 @@ class PlannedStep:
 
 @dataclass(frozen=True)
 class PlannedArray:
-    """One array of the store: its rows, and its bytes, measured or estimated."""
+    """One array of the store: its rows, and its bytes, measured in the store or on a sample, or estimated."""
 
     name: str
     rows: int
     bytes: float
     measured: bool
+    sampled: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,25 +62,35 @@ class Plan:
     notes: tuple[str, ...] = ()
 
 
-def make_plan(context: RunContext) -> Plan:
+def make_plan(context: RunContext, weighed: Size | None = None) -> Plan:
     """The plan of a recipe from what is there now; nothing is written.
 
     Where the data are not here yet, and nothing is stored, it is made from the size that they are known to have.
+
+    Args:
+        context: the recipe's run.
+        weighed: what logits take in the recipe's encoding, where a sample was weighed.
 
     Raises:
         InputError: the data do not open, or are absent and of a size that nobody says.
         MismatchError: the store that is there is another one.
     """
-    if context.store() is None:
-        context = replace(context, stand_in=planned_data(context.recipe.data))
+    context = with_known_size(context)
     steps, arrays = [], []
     passes = 0
     for teacher in context.recipe.teachers:
         passes += _passes(context)
         steps += list(_teacher_steps(context, teacher))
-        arrays += list(_arrays(context, teacher))
+        arrays += list(_arrays(context, teacher, weighed))
     steps += list(_later_steps(context, cached=all(step.done for step in steps)))
     return Plan(tuple(steps), tuple(arrays), _break_even(context, passes), tuple(_data_notes(context)))
+
+
+def with_known_size(context: RunContext) -> RunContext:
+    """The run with splits that stand for its data where these are not here yet, and nothing is stored of them."""
+    if context.stand_in is not None or context.store() is not None:
+        return context
+    return replace(context, stand_in=planned_data(context.recipe.data))
 
 
 def print_plan(plan: Plan, screen: Screen) -> None:
@@ -81,12 +100,12 @@ def print_plan(plan: Plan, screen: Screen) -> None:
     width = max(len(step.name) for step in plan.steps)
     for step in plan.steps:
         costs = [f"{step.forward_passes:,} forward passes"] if step.forward_passes else []
-        costs += [f"about {_duration(step.seconds)}"] if step.seconds is not None and not step.done else []
+        costs += [f"about {span(step.seconds)}"] if step.seconds is not None and not step.done else []
         mark = "done" if step.done else "to do"
         screen.say(f"{step.name:<{width}}  {mark:<5}  {', '.join([step.detail, *costs])}")
     for array in plan.arrays:
-        how = "measured" if array.measured else "estimated"
-        screen.say(f"store: {array.name}: {array.rows:,} rows, {_size(array.bytes)} ({how})")
+        how = "measured" if array.measured else "from the sample" if array.sampled else "estimated"
+        screen.say(f"store: {array.name}: {array.rows:,} rows, {size(array.bytes)} ({how})")
     if plan.break_even is not None:
         screen.say(
             f"caching runs the teacher less often than online distillation from {plan.break_even:.2g} students on"
@@ -116,7 +135,7 @@ def _passes(context: RunContext) -> int:
 
 def _teacher_steps(context: RunContext, teacher: TeacherRecipe) -> Iterator[PlannedStep]:
     """Teach and cache."""
-    committed, total = cached_blocks(context.job, context.teacher_options(teacher))
+    committed, total = context.cached(teacher)
     checkpoint = context.checkpoint(teacher)
     if teacher.teach is not None and checkpoint is not None:
         done = checkpoint.exists() or committed == total
@@ -126,13 +145,16 @@ def _teacher_steps(context: RunContext, teacher: TeacherRecipe) -> Iterator[Plan
         done = checkpoint.exists() or committed == total
         yield PlannedStep(f"snapshot {teacher.name}", _snapshot_detail(context, teacher.snapshot, done=done), done)
     missing = round(_passes(context) * (1 - committed / total))
-    seconds = missing / _forward_rate(context, teacher) if missing else 0.0
+    seconds = missing / teacher_rate(context, teacher) if missing else 0.0
     detail = f"{committed} of {total} blocks committed"
     yield PlannedStep(f"cache {teacher.name}", detail, committed == total, missing, seconds)
 
 
-def _forward_rate(context: RunContext, teacher: TeacherRecipe) -> float:
-    """Rows a second of the teacher's bare forward pass."""
+def teacher_rate(context: RunContext, teacher: TeacherRecipe) -> float:
+    """Rows a second of the teacher on one GPU as the budget says, else of its bare forward pass, measured here."""
+    given = (context.recipe.budget or BudgetOptions()).rate_of(teacher.name)
+    if given is not None:
+        return given
     split = next(iter(context.splits.values()))
     return forward_rate(teacher.model, len(split.classes), split.shape, context.recipe.cache.inference, context.device)
 
@@ -140,20 +162,22 @@ def _forward_rate(context: RunContext, teacher: TeacherRecipe) -> float:
 def _snapshot_detail(context: RunContext, snapshot: SnapshotOptions, *, done: bool) -> str:
     """What a snapshot is of, and whether that teacher is taught once more to get it."""
     source, options = source_of(context.recipe, snapshot)
-    weights, committed = context.checkpoint(source), cached_blocks(context.job, context.teacher_options(source))
+    weights, committed = context.checkpoint(source), context.cached(source)
     taught = committed[0] == committed[1] or (weights is not None and weights.exists())
     again = ", taught once more for it" if taught and not done else ""
     return f"{source.name} after {snapshot.epoch} of {options.epochs} epochs{again}"
 
 
-def _arrays(context: RunContext, teacher: TeacherRecipe) -> Iterator[PlannedArray]:
+def _arrays(context: RunContext, teacher: TeacherRecipe, weighed: Size | None) -> Iterator[PlannedArray]:
     """Bytes of a teacher's arrays, measured where blocks are there."""
-    estimated = _estimated_row(context, teacher)
+    estimated = _estimated_row(context, teacher, weighed)
     for name, split in context.job.chosen().items():
         rows = len(split) * split_views(name, context.recipe.views)
         measured = _measured_row(context, teacher.name, name)
-        for key, size in (measured or estimated).items():
-            yield PlannedArray(f"{name}/{teacher.name}/{key}", rows, size * rows, bool(measured))
+        for key, row in (measured or estimated).items():
+            sampled = weighed is not None and key == "logits" and not measured
+            shared = weighed.shared_bytes if weighed is not None and sampled else 0
+            yield PlannedArray(f"{name}/{teacher.name}/{key}", rows, row * rows + shared, bool(measured), sampled)
 
 
 def _measured_row(context: RunContext, teacher: str, split: str) -> dict[str, float]:
@@ -162,35 +186,16 @@ def _measured_row(context: RunContext, teacher: str, split: str) -> dict[str, fl
     if store is None or split not in store.splits or teacher not in store.teachers(split):
         return {}
     reader = store.logits(teacher, split)
-    commits = [commit for view in range(reader.views) for commit in reader.commits.read(view).values()]
-    rows = sum(commit.stop - commit.start for commit in commits)
-    return {key: sum(c.arrays[key].bytes for c in commits) / rows for key in reader.record.arrays} if rows else {}
+    return bytes_of_row(reader.commits, tuple(reader.record.arrays))
 
 
-def _estimated_row(context: RunContext, teacher: TeacherRecipe) -> dict[str, float]:
-    """Bytes a row by array before any are known; features at a byte each."""
+def _estimated_row(context: RunContext, teacher: TeacherRecipe, weighed: Size | None) -> dict[str, float]:
+    """Bytes a row by array before any are stored; features at a byte each."""
     split, options = next(iter(context.splits.values())), context.recipe.cache
-    sizes = {"logits": _estimated_logits(options.encoding, len(split.classes))}
+    logits = estimated_row(options.encoding, len(split.classes)) if weighed is None else weighed.row_bytes
+    sizes = {"logits": logits}
     head = random_network(teacher.model, len(split.classes), split.shape).head if options.features else None
     return sizes if head is None else {**sizes, "features": 1.0 * head.in_features}
-
-
-def _estimated_logits(options: EncodingOptions, classes: int) -> float:
-    """Bytes of a row's logits; of an encoding that is chosen from a sample, those of uniform: it will not be more."""
-    if options.bytes_per_row is not None:
-        return options.bytes_per_row
-    if options.kind == "topk":
-        return 3.0 * min(options.entries, classes)
-    plain = options.model_copy(update={"kind": "uniform", "head": None}) if options.calibrated else options
-    encoding = resolve(plain)
-    return _bits(encoding.step, encoding.dtype) / 8 * classes
-
-
-def _bits(step: float, dtype: str) -> float:
-    """Bits of a stored logit: the entropy of a quantised Gaussian, or the type's own."""
-    if not step:
-        return 32.0 if dtype == "float32" else 16.0
-    return max(1.0, math.log2(_TYPICAL_STD * math.sqrt(2 * math.pi * math.e) / step))
 
 
 def _later_steps(context: RunContext, *, cached: bool) -> Iterator[PlannedStep]:
@@ -225,7 +230,7 @@ def _student_steps(context: RunContext) -> Iterator[PlannedStep]:
     if online:
         step, done = _student_step(context, "online", online), finished_runs(context.out, online)
         left = [run for run in online if run.run_id not in done]
-        yield replace(step, forward_passes=sum(map(_online_passes, left)))
+        yield replace(step, forward_passes=sum(map(online_passes, left)))
 
 
 def _student_step(context: RunContext, name: str, runs: Sequence[RunSpec]) -> PlannedStep:
@@ -245,29 +250,12 @@ def _student_step(context: RunContext, name: str, runs: Sequence[RunSpec]) -> Pl
     return PlannedStep(name, detail, not missing, seconds=seconds)
 
 
-def _online_passes(run: RunSpec) -> int:
+def online_passes(run: RunSpec) -> int:
     """Forward passes of its teachers in all steps of a run."""
     return run.samples * run.training.epochs * len(run.teachers)
 
 
 def _break_even(context: RunContext, passes: int) -> float | None:
     """The number of students from which caching runs the teacher less often than online distillation does."""
-    online = [_online_passes(run) for run in context.runs() if run.teachers]
+    online = [online_passes(run) for run in context.runs() if run.teachers]
     return passes / (sum(online) / len(online)) if online else None
-
-
-def _duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    for unit, length, last in (("s", 1, 120), ("min", 60, 120 * 60), ("h", 3600, 48 * 3600)):
-        if seconds < last:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{seconds / (24 * 3600):.1f} days"
-
-
-def _size(size: float) -> str:
-    """Bytes as people say them."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"

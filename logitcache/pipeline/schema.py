@@ -13,6 +13,7 @@ from logitcache.cache_job import CacheOptions
 from logitcache.data import DataOptions, LabelChoice
 from logitcache.errors import InputError
 from logitcache.pipeline.timing import TimingOptions
+from logitcache.planning.options import BudgetOptions
 from logitcache.records import Options
 from logitcache.soft_targets import CombineOptions
 from logitcache.student.objectives import ObjectiveOptions, Smoothing
@@ -132,6 +133,7 @@ class Recipe(Options):
     sweep: SweepOptions = Field(SweepOptions(), description="how students are trained together, and who is told")
     timing: TimingOptions | None = Field(None, description="seconds per epoch by source of targets; unset: not timed")
     study: StudyOptions | None = Field(None, description="what the runs are to answer; unset: no study is made")
+    budget: BudgetOptions | None = Field(None, description="rates, bandwidths and prices that `plan` reckons with")
 
     @property
     def run_name(self) -> str:

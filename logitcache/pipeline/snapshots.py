@@ -13,7 +13,6 @@ from typing import cast
 
 from torch import nn
 
-from logitcache.cache_job import cached_blocks
 from logitcache.errors import InputError
 from logitcache.models import Network
 from logitcache.pipeline.context import RunContext
@@ -87,7 +86,7 @@ def album(context: RunContext, source: TeacherRecipe, inputs: str, accuracy: Cal
         snapshot, path = teacher.snapshot, context.checkpoint(teacher)
         if snapshot is None or snapshot.of != source.name or path is None or is_taken(context, teacher, inputs):
             continue
-        committed, total = cached_blocks(context.job, context.teacher_options(teacher))
+        committed, total = context.cached(teacher)
         if committed < total:
             shots.append(Shot(snapshot.epoch, teacher.model, path))
     return Album(shots, inputs, accuracy)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from logitcache.cache_job import Part, cached_blocks, split_views
-from logitcache.caching import CacheOutcome, run_cache
+from logitcache.cache_job import Part, split_views
+from logitcache.caching import CacheOutcome, run_cache, tidy_up
 from logitcache.errors import CheckError, InputError
 from logitcache.files import write_text
 from logitcache.pipeline.checking import verify_with_bar
@@ -69,13 +69,17 @@ def teach_all(context: RunContext) -> None:
 def cache(context: RunContext, teacher: TeacherRecipe, write: WriteBlocks | None = None) -> None:
     """Cache one teacher, after its weights are made where the recipe says how; nothing where all of it is stored."""
     checkpoint = context.checkpoint(teacher)
-    committed, total = cached_blocks(context.job, context.teacher_options(teacher))
+    committed, total = context.cached(teacher)
     at_hand = checkpoint is not None and checkpoint.exists()
     if committed == total and not at_hand:
         context.screen.say(f"cache {teacher.name}: all {total} blocks are in the store")
         return
     _make_weights(context, teacher)
-    (write or _cache_blocks)(context, teacher, total - committed)
+    try:
+        (write or _cache_blocks)(context, teacher, total - committed)
+    finally:
+        if committed < total:
+            context.opened.forget()
 
 
 def _make_weights(context: RunContext, teacher: TeacherRecipe) -> None:
@@ -131,8 +135,9 @@ def _cache_blocks(context: RunContext, teacher: TeacherRecipe, missing: int, par
     options = context.teacher_options(teacher)
     network = load_teacher(options, len(split.classes), split.shape, recipe.cache.inference, context.device)
     passes = sum(len(s) * split_views(name, recipe.views) for name, s in job.chosen().items()) // part.of
-    if not missing:
-        run_cache(job, network, context.device)
+    store = context.store()
+    if not missing and store is not None:
+        tidy_up(job, network, store, sweep=part.whole)
         context.screen.say(f"cache {teacher.name}: all blocks are in the store")
         return
     of_all = "" if part.whole else f"part {part}, "

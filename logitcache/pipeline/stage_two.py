@@ -12,13 +12,13 @@ from typing import Any
 from rich.console import Console
 
 from logitcache import statistics
-from logitcache.cache_job import cached_blocks
 from logitcache.cluster import ClusterOptions, open_client
 from logitcache.errors import CheckError, InputError
 from logitcache.pipeline.board import watch
 from logitcache.pipeline.context import RunContext
 from logitcache.pipeline.picturing import note_samples
 from logitcache.pipeline.progress import Screen
+from logitcache.pipeline.staged import told_of_stage
 from logitcache.pipeline.student_logits import keep_logits
 from logitcache.pipeline.student_statistics import measure_students
 from logitcache.pipeline.walking import walk
@@ -101,11 +101,14 @@ def _distill(context: RunContext, world: World, client: Any) -> None:
     epochs = {run.run_id: run.training.epochs for run in missing}
     together = f", each by {world.size} processes" if world.size > 1 else ""
     title = f"distill {len(missing)} of {len(own)} students{together}"
-    with context.screen.step(title), watch(context.screen, epochs) as listener:
+    options = context.recipe.sweep
+    telling = told_of_stage(context.screen, options.staging, here=client is None)
+    with context.screen.step(title), telling as of_stage, watch(context.screen, epochs) as listener:
+        listeners = [listener, *of_stage]
         if world.size > 1:
-            run_parallel(sweep, runs, world, context.recipe.sweep, listeners=[listener])
+            run_parallel(sweep, runs, world, options, listeners=listeners)
         else:
-            run_sweep(sweep, runs, context.recipe.sweep, listeners=[listener], client=client)
+            run_sweep(sweep, runs, options, listeners=listeners, client=client)
 
 
 def make_statistics(context: RunContext) -> None:
@@ -165,7 +168,7 @@ def _need_teachers(context: RunContext, names: set[str]) -> None:
     """Refuse to distill from teachers that are not wholly cached."""
     for teacher in context.recipe.teachers:
         if teacher.name in names:
-            committed, total = cached_blocks(context.job, context.teacher_options(teacher))
+            committed, total = context.cached(teacher)
             if committed < total:
                 raise InputError(
                     f"teacher {teacher.name!r} has {committed} of {total} blocks in {context.store_path}; "

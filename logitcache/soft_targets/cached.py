@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -81,6 +81,20 @@ class CachedRows:
         """
         for targets in self._targets:
             targets.gather(torch.arange(0), view)
+
+    def fetch_ahead(self, epoch: int, order: Callable[[int], Tensor] | None = None) -> None:
+        """Start to bring what an epoch and the next one read to the stage, where the store was opened with one.
+
+        Args:
+            epoch: its number.
+            order: gives the positions of an epoch in the order in which they are read, where that is known.
+        """
+        for targets in self._targets:
+            if targets.staged:
+                known = None if targets.window is None else order
+                epochs = (epoch, epoch + 1)
+                rows = [None if known is None else self.rows[known(each)] for each in epochs]
+                targets.fetch_ahead(list(zip(map(self.view, epochs), rows, strict=True)))
 
     def order(self, seed: int, epoch: int) -> Tensor:
         """Positions of all chosen rows in the order of an epoch, cheap to read in; a function of (seed, epoch)."""

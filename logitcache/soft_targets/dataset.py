@@ -62,11 +62,14 @@ class CachedDataset(Dataset[Item]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch's view, and decode it: workers that are forked afterwards share it.
 
+        The view after it is fetched to the store's stage in the background, where there is one.
+
         Raises:
             MissingError, DamageError: a block of the view is not there or not what was committed.
         """
         self._epoch.fill_(epoch)
         self._cached.decode(self.view)
+        self._cached.fetch_ahead(epoch)
 
     def __len__(self) -> int:
         """Samples of the split, or of the rows chosen from it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from logitcache.errors import InputError
+from logitcache.soft_targets.ahead import staged
 from logitcache.soft_targets.assembly import Rows
-from logitcache.soft_targets.residency import Residency, Window
+from logitcache.soft_targets.residency import Coming, Residency, Window
 from logitcache.soft_targets.targets import MEMORY
 from logitcache.store import LogitsReader
 
@@ -41,7 +42,8 @@ class FeatureTargets:
         self.reader = reader
         self.device = torch.device(device)
         self._step = reader.record.feature_step
-        self._kept = Residency([(_FeatureBlocks(reader), _CodeForm(self.width))], self.device, memory)
+        source = staged(_FeatureBlocks(reader), reader, (_NAME,))
+        self._kept = Residency([(source, _CodeForm(self.width))], self.device, memory)
 
     @property
     def width(self) -> int:
@@ -70,6 +72,15 @@ class FeatureTargets:
     def prefetch(self, view: int) -> None:
         """Start to decode a view in the background."""
         self._kept.prefetch(view)
+
+    @property
+    def staged(self) -> bool:
+        """Whether the store was opened with a stage."""
+        return self._kept.staged
+
+    def fetch_ahead(self, coming: Sequence[Coming]) -> None:
+        """Start to bring what is read next to the stage, in the background; as for logits."""
+        self._kept.fetch_ahead(coming)
 
     def order(self, seed: int, epoch: int) -> Tensor:
         """All rows in the order of an epoch, int64 (samples,): a function of (seed, epoch), cheap to read in."""

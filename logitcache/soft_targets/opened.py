@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,8 +13,8 @@ from logitcache.address import Address
 from logitcache.errors import InputError
 from logitcache.soft_targets.features import FeatureTargets
 from logitcache.soft_targets.targets import MEMORY, CombineOptions, SoftTargets
-from logitcache.store import Store, store_info
-from logitcache.store import open_store as open_plain
+from logitcache.store import Stage, Store, store_info
+from logitcache.store.read import open_as
 
 __all__ = ["CachedStore", "open_store"]
 
@@ -86,7 +87,11 @@ class CachedStore(Store):
         return store_info(self)
 
 
-def open_store(url: Address) -> CachedStore:
-    """Open a store read-only; errors as in :func:`logitcache.store.open_store`."""
-    store = open_plain(url)
-    return CachedStore(store.url, store.backend)
+def open_store(url: Address, *, stage: Stage | Path | str | None = None) -> CachedStore:
+    """Open a store read-only; arguments and errors as of :func:`logitcache.store.open_store`.
+
+    With a stage, what students read next is fetched to it in the background, and what they read again is read there::
+
+        store = lc.open_store("s3://bucket/mine.zarr", stage=lc.Stage("/scratch/stage", "200GB"))
+    """
+    return open_as(CachedStore, url, stage)

@@ -8,15 +8,19 @@ import torch
 from torch import Tensor
 
 from logitcache.errors import InputError
+from logitcache.soft_targets.ahead import StagedBlocks, blocks_in_order
 from logitcache.soft_targets.assembly import Rows
 from logitcache.soft_targets.forms import KeptForm
 from logitcache.soft_targets.order import epoch_rows, windowed_rows
 from logitcache.soft_targets.resident import BlockSource, ResidentBlocks, ResidentViews
 
-__all__ = ["Residency", "Window"]
+__all__ = ["Coming", "Residency", "Window"]
 
 Window = tuple[int, int]
 """Rows of a block, and how many blocks fit in memory together."""
+
+Coming = tuple[int, Tensor | None]
+"""A view that is read next, and its rows in the order in which they are; None for all of them."""
 
 Source = tuple[BlockSource, KeptForm]
 Combine = Callable[[list[Rows]], Tensor]
@@ -28,6 +32,7 @@ class Residency:
     Attributes:
         views: how many views all sources have.
         samples: rows of the split.
+        staged: whether a source has a stage, so that there is sense in :meth:`fetch_ahead`.
         window: None where whole views fit; else in which pieces :meth:`order` walks.
     """
 
@@ -49,6 +54,9 @@ class Residency:
                 ResidentViews(source, form, share // max(1, size), device)
                 for (source, form), size in zip(sources, sizes, strict=True)
             ]
+        pairs = zip(sources, self._kept, strict=True)
+        self._staged = [(source, kept) for (source, _), kept in pairs if isinstance(source, StagedBlocks)]
+        self.staged = bool(self._staged)
 
     def gather(self, rows: Tensor, view: int | Tensor, combine: Combine, *, axis: int = 0) -> Tensor:
         """What ``combine`` makes of the gathered rows of all sources.
@@ -77,6 +85,16 @@ class Residency:
         for kept in self._kept:
             kept.prefetch(view)
 
+    def fetch_ahead(self, coming: Sequence[Coming]) -> None:
+        """Start to bring what is read next to the stage, in the background and in order; nothing without a stage.
+
+        Args:
+            coming: views and the rows that are read of them, int64 (N,) in order; None for all rows.
+        """
+        for source, kept in self._staged:
+            places = ((view, block) for view, rows in coming for block in _blocks(source, rows))
+            source.fetch_ahead([place for place in places if kept.lacks(*place)])
+
     def order(self, seed: int, epoch: int) -> Tensor:
         """All rows in the order of an epoch, int64 (samples,): a function of (seed, epoch), cheap to read in."""
         if self.window is None:
@@ -100,3 +118,8 @@ class Residency:
         low, high = (view, view) if isinstance(view, int) else (int(view.min()), int(view.max()))
         if low < 0 or high >= self.views:
             raise InputError(f"view {low if low < 0 else high} asked; the store has views 0..{self.views - 1}")
+
+
+def _blocks(source: StagedBlocks, rows: Tensor | None) -> Sequence[int]:
+    """The blocks that rows are in, in order."""
+    return range(source.blocks) if rows is None else blocks_in_order(rows, source.block_rows)

@@ -67,6 +67,10 @@ class ResidentViews:
         if self._limit > 1:
             self._future(view)
 
+    def lacks(self, view: int, block: int) -> bool:  # noqa: ARG002  # as of blocks
+        """Whether a block is neither here nor on its way."""
+        return view not in self._views
+
     def gather(self, rows: Tensor, view: int) -> Rows:
         """Any rows, int64 (B,), in any order, in row form."""
         if not (rows.is_cpu and self._device.type == "cpu"):
@@ -105,6 +109,10 @@ class ResidentBlocks:
 
     def prefetch(self, view: int) -> None:
         """Whole views are never fetched ahead: they do not fit."""
+
+    def lacks(self, view: int, block: int) -> bool:
+        """Whether a block is not here."""
+        return (view, block) not in self._blocks
 
     def gather(self, rows: Tensor, view: int) -> Rows:
         """Any rows, int64 (B,), in any order, in row form; fast where they come from few blocks."""

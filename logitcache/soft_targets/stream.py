@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -85,6 +85,8 @@ class CachedStream(IterableDataset[Item]):
     def set_epoch(self, epoch: int) -> None:
         """Choose order and view of the next pass, and decode the view: workers that are forked afterwards share it.
 
+        What is read next is fetched to the store's stage in the background, where there is one.
+
         A loaded position is kept where it is of this epoch, and forgotten otherwise.
 
         Raises:
@@ -95,6 +97,7 @@ class CachedStream(IterableDataset[Item]):
         if self._loaded is not None and self._loaded[0] != epoch:
             self._loaded = None
         self._cached.decode(self._cached.view(epoch))
+        self._cached.fetch_ahead(epoch, partial(self._cached.order, self._seed))
 
     def __iter__(self) -> Iterator[Item]:
         """The batches of the epoch from the loaded position on, or all; in a worker, those that are its own."""

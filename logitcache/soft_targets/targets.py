@@ -12,9 +12,10 @@ from torch import Tensor
 
 from logitcache.errors import InputError
 from logitcache.records import Options
+from logitcache.soft_targets.ahead import staged
 from logitcache.soft_targets.assembly import Rows
 from logitcache.soft_targets.forms import row_form
-from logitcache.soft_targets.residency import Residency, Window
+from logitcache.soft_targets.residency import Coming, Residency, Window
 from logitcache.store import LogitsReader, Store
 
 __all__ = ["CombineOptions", "SoftTargets", "combine_logits"]
@@ -76,7 +77,8 @@ class SoftTargets:
         self.device = torch.device(device)
         self._weights = self.options.normalised(len(self.readers))
         self._forms = [row_form(reader, self.device, memory // len(self.readers)) for reader in self.readers]
-        self._kept = Residency(list(zip(self.readers, self._forms, strict=True)), self.device, memory)
+        sources = [staged(reader, reader, reader.logit_arrays) for reader in self.readers]
+        self._kept = Residency(list(zip(sources, self._forms, strict=True)), self.device, memory)
         self.views = self._kept.views
 
     @property
@@ -126,6 +128,19 @@ class SoftTargets:
     def prefetch(self, view: int) -> None:
         """Start to decode a view in the background."""
         self._kept.prefetch(view)
+
+    @property
+    def staged(self) -> bool:
+        """Whether a store was opened with a stage."""
+        return self._kept.staged
+
+    def fetch_ahead(self, coming: Sequence[Coming]) -> None:
+        """Start to bring what is read next to the stage, in the background; nothing without a stage.
+
+        Args:
+            coming: views and the rows that are read of them, int64 (N,) in order; None for all rows.
+        """
+        self._kept.fetch_ahead(coming)
 
     @property
     def window(self) -> Window | None:

@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from logitcache.records import rows_of_block
 
-__all__ = ["LogitReader", "LogitStore", "array"]
+__all__ = ["MOST_TASKS", "LogitReader", "LogitStore", "array", "task_blocks"]
+
+MOST_TASKS = 4096
+"""Tasks that measure blocks of one teacher in one split; where there are more blocks, a task measures several, one
+after another. Dask holds a few kilobytes of each task from the first to the last."""
 
 # Dask's own function has no types.
 _map_blocks: Callable[..., da.Array] = da.map_blocks
@@ -83,6 +87,12 @@ def array(store: LogitStore, teacher: str, split: str = "train") -> da.Array:
         dtype=np.float32,
         meta=np.empty((0, 0, 0), dtype=np.float32),
     )
+
+
+def task_blocks(blocks: int) -> list[range]:
+    """The blocks of each task that measures them: one, or where there are very many, as many in a row."""
+    size = max(1, -(-blocks // MOST_TASKS))
+    return [range(first, min(first + size, blocks)) for first in range(0, blocks, size)]
 
 
 def _read(reader: LogitReader, block_id: tuple[int, ...]) -> NDArray[Any]:

@@ -22,6 +22,7 @@ from dask.delayed import Delayed, delayed
 
 from logitcache.cluster import ClusterOptions, open_client
 from logitcache.errors import InputError
+from logitcache.statistics.arrays import task_blocks
 from logitcache.statistics.block import Block
 from logitcache.statistics.measure import Measure, Need, Tally, ViewsMeasure
 from logitcache.statistics.sources import Source, runs, runs_of_views
@@ -73,7 +74,8 @@ def pass_over(
         all_views: measures of single views see every view; else the clean one.
         scheduler: Dask's name of one, a ``distributed.Client``, the address of a scheduler, or "local", which starts
             a ``LocalCluster`` with one process a core.
-        watch: who looks on, by blocks; see :mod:`logitcache.statistics.watching`.
+        watch: who looks on, by tasks, which are blocks unless there are very many; see
+            :mod:`logitcache.statistics.watching`.
 
     Raises:
         MissingError: a block was never committed.
@@ -126,7 +128,7 @@ def _default_client() -> Any:
 def _lazy(work: _Work) -> tuple[Delayed, Collection[str]]:
     """The lazy tallies of one source, and the keys of the tasks that measure a block."""
     shared = delayed(work, traverse=False, pure=False)
-    tasks: list[Delayed] = [delayed(_measure)(shared, number) for number in range(work.source.reader.blocks)]
+    tasks: list[Delayed] = [delayed(_measure_blocks)(shared, part) for part in task_blocks(work.source.reader.blocks)]
     keys = [str(task.key) for task in tasks]
     while len(tasks) > 1:
         groups = [tasks[first : first + FAN_IN] for first in range(0, len(tasks), FAN_IN)]
@@ -134,10 +136,18 @@ def _lazy(work: _Work) -> tuple[Delayed, Collection[str]]:
     return tasks[0], keys
 
 
-def _measure(work: _Work, number: int) -> Tallies:
-    """All tallies of one block of rows."""
+def _measure_blocks(work: _Work, numbers: Sequence[int]) -> Tallies:
+    """All tallies of some blocks of rows."""
     if os.getpid() != work.process:
         torch.set_num_threads(1)
+    found = reduce(lambda one, other: _merge(work, [one, other]), (_measure(work, number) for number in numbers))
+    if work.topic:
+        tell(work.topic)
+    return found
+
+
+def _measure(work: _Work, number: int) -> Tallies:
+    """All tallies of one block of rows."""
     single = [place for place, each in enumerate(work.measures) if isinstance(each, Measure)]
     found: dict[int, Tally] = {}
     looked = _single(work, single, number, found)
@@ -151,8 +161,6 @@ def _measure(work: _Work, number: int) -> Tallies:
     if len(single) == len(work.measures):
         for _ in looked:
             pass
-    if work.topic:
-        tell(work.topic)
     return tuple(found[place] for place in range(len(work.measures)))
 
 

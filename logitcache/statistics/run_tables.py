@@ -15,7 +15,6 @@ depend by rounding only. What was never committed raises ``MissingError``.
 from __future__ import annotations
 
 import csv
-import itertools
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,8 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from logitcache.errors import InputError
-from logitcache.statistics.arrays import LogitStore, array
+from logitcache.records import rows_of_block
+from logitcache.statistics.arrays import LogitReader, LogitStore, task_blocks
 from logitcache.statistics.measures import (
     StudentTally,
     TeacherTally,
@@ -87,7 +87,7 @@ def tables(
         taus: temperatures of KL(teacher || student), above 0.
         labels: true classes by split, int64 (samples,), of all splits; None for the store's.
         scheduler: Dask's name of it: "threads", "synchronous", "processes" or "distributed".
-        watch: who looks on, by blocks, where Dask's own schedulers compute.
+        watch: who looks on, by tasks, where Dask's own schedulers compute.
     """
     if any(tau <= 0 for tau in taus):
         raise InputError(f"taus = {tuple(taus)}: temperatures are above 0")
@@ -96,7 +96,7 @@ def tables(
     runs = {pair: _runs(store, pair, students) for pair in pairs}
     true = {split: store.labels(split) for split in store.splits} if labels is None else labels
     lazy = [
-        _plan(array(store, *pair)[0], true[pair[1]], [one.logits for one in runs[pair] if not one.reason], taus)
+        _plan(store.logits(*pair), true[pair[1]], [one.logits for one in runs[pair] if not one.reason], taus)
         for pair in pairs
     ]
     keys = [key for _, blocks in lazy for key in blocks]
@@ -131,16 +131,15 @@ def _runs(store: LogitStore, pair: tuple[str, str], students: Path | None) -> tu
 
 
 def _plan(
-    clean: Any, labels: NDArray[np.int64], students: Sequence[Path], taus: Sequence[float]
+    reader: LogitReader, labels: NDArray[np.int64], students: Sequence[Path], taus: Sequence[float]
 ) -> tuple[Delayed, list[str]]:
-    """The lazy sums of one teacher's clean view in one split, and the keys of the tasks that measure a block.
-
-    ``clean`` is a Dask array (samples, classes).
-    """
-    edges = itertools.accumulate(clean.chunks[0], initial=0)
+    """The lazy sums of one teacher's clean view in one split, and the keys of the tasks that measure blocks."""
+    shared, size = delayed(reader, traverse=False, pure=False), reader.block_rows
     tasks = [
-        delayed(_measure)(block, labels[first:last], first, tuple(students), tuple(taus))
-        for block, (first, last) in zip(clean.to_delayed()[:, 0], itertools.pairwise(edges), strict=True)
+        delayed(_measure_blocks)(
+            shared, part, labels[part.start * size : part.stop * size], tuple(students), tuple(taus)
+        )
+        for part in task_blocks(reader.blocks)
     ]
     return _tree(tasks, _merge), [str(task.key) for task in tasks]
 
@@ -150,6 +149,23 @@ def _tree(tasks: list[Delayed], merge: Callable[[list[BlockSums]], BlockSums]) -
     while len(tasks) > 1:
         tasks = [delayed(merge)(tasks[first : first + FAN_IN]) for first in range(0, len(tasks), FAN_IN)]
     return tasks[0]
+
+
+def _measure_blocks(
+    reader: LogitReader,
+    blocks: Sequence[int],
+    labels: NDArray[np.int64],
+    students: tuple[Path, ...],
+    taus: tuple[float, ...],
+) -> BlockSums:
+    """The sums of some blocks of the clean view, read one after another; ``labels`` are those of their rows."""
+    first = blocks[0] * reader.block_rows
+    found: list[BlockSums] = []
+    for block in blocks:
+        rows = rows_of_block(block, reader.block_rows, reader.samples)
+        own = labels[rows.start - first : rows.stop - first]
+        found = [_merge([*found, _measure(reader.read(0, block), own, rows.start, students, taus)])]
+    return found[0]
 
 
 def _measure(

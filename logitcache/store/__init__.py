@@ -2,7 +2,7 @@
 
 Data flows from ``write`` through ``encodings`` and ``schema`` to a ``backend``, and back through ``read``;
 ``calibration`` chooses an encoding, ``commits`` says which blocks exist and how exact they are, ``verify`` whether they
-are intact.
+are intact, ``staging`` keeps copies of shards on this machine.
 Nothing here knows teachers, views or students.
 """
 
@@ -12,6 +12,8 @@ from logitcache.store.encodings import Encoding, EncodingOptions, describe, reso
 from logitcache.store.identity import UNKNOWN, SplitRecord, StoreRecord, TeacherRecord
 from logitcache.store.info import store_info
 from logitcache.store.read import LogitsReader, Store, open_store
+from logitcache.store.stage_options import StageOptions
+from logitcache.store.staging import Stage, Tally
 from logitcache.store.verify import verify
 from logitcache.store.write import SplitContent, TeacherContent, TeacherWriter, create_store
 
@@ -24,8 +26,11 @@ __all__ = [
     "Sample",
     "SplitContent",
     "SplitRecord",
+    "Stage",
+    "StageOptions",
     "Store",
     "StoreRecord",
+    "Tally",
     "TeacherContent",
     "TeacherRecord",
     "TeacherWriter",

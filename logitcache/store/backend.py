@@ -5,15 +5,15 @@ An object appears whole or not at all: in a folder of a local disk (``local``), 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, TypeVar
 
 from logitcache.address import Address, is_remote, local_path
 from logitcache.store.keys import is_key
 from logitcache.store.local import LocalBackend
 from logitcache.store.objects import ObjectBackend
+from logitcache.threads import mapped
 
 __all__ = ["REQUESTS", "Backend", "LocalBackend", "ObjectBackend", "is_key", "is_store", "open_backend", "side_by_side"]
 
@@ -73,10 +73,4 @@ def side_by_side(backend: Backend, act: Callable[[A], B], items: Iterable[A]) ->
         yield from map(act, items)
         return
     with ThreadPoolExecutor(REQUESTS, thread_name_prefix="requests") as pool:
-        waiting: deque[Future[B]] = deque()
-        for item in items:
-            waiting.append(pool.submit(act, item))
-            if len(waiting) > 2 * REQUESTS:  # items may be millions
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        yield from mapped(pool, act, items, 2 * REQUESTS)

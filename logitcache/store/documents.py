@@ -12,9 +12,10 @@ damage, by the document's name; nothing is made of it before.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from functools import cache
+from types import NoneType
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -36,12 +37,14 @@ __all__ = [
 T = TypeVar("T")
 
 LARGEST_DOCUMENT = 1 << 28
-"""Bytes of the longest document that is read: the commits of a view of 10**5 blocks take less."""
+"""Bytes of the longest document that is read: the commits of a group of 10**5 blocks take less."""
 
 LARGEST_BLOCK = 1 << 30
 """Values of the largest piece of an array that is decoded at once."""
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
+
+_FINE = (str, float, NoneType)
 
 _LARGEST_NUMBER = 1 << 62
 """Above every count of samples, bytes or values, and such that sums of counts stay in int64."""
@@ -78,7 +81,8 @@ def read_attributes(data: bytes, name: str, attribute: str) -> dict[str, Any]:
 
 def pack(record: Any) -> bytes:
     """A record as JSON with its own digest."""
-    return canonical_json({"record": record, "sha256": sha256(canonical_json(record))}) + b"\n"
+    text = canonical_json(record)
+    return b'{"record":%b,"sha256":"%b"}\n' % (text, sha256(text).encode())  # canonical, and written once
 
 
 def unpack(data: bytes, name: str) -> Any:
@@ -136,19 +140,31 @@ def check_shape(name: str, shape: Sequence[int], piece: Sequence[int]) -> None:
 def _strays(value: Any, record: Any, place: str) -> Iterator[str]:
     """Keys that a record does not have, and integers that are no counts; pydantic lets both pass."""
     if is_dataclass(value):
-        names = [field.name for field in fields(value)]
+        kind: Any = type(value)
+        names = _field_names(kind)
         yield from (f"{place}{key}: there is no such key" for key in record if key not in names)
-        for name in names:
-            yield from _strays(getattr(value, name), record.get(name), f"{place}{name}.")
+        for name, entry in _doubtful((name, getattr(value, name)) for name in names):
+            yield from _strays(entry, record.get(name), f"{place}{name}.")
     elif isinstance(value, Mapping):
         for key, entry in value.items():
             if is_dataclass(entry):
                 yield from _strays(entry, record[key], f"{place}{key}.")
     elif isinstance(value, tuple) and record:
-        for number, (entry, part) in enumerate(zip(value, record, strict=True)):
-            yield from _strays(entry, part, f"{place}{number}.")
+        for number, entry in _doubtful(enumerate(value)):
+            yield from _strays(entry, record[number], f"{place}{number}.")
     elif isinstance(value, int) and not 0 <= value <= _LARGEST_NUMBER:
         yield f"{place.removesuffix('.')}: {value} is not within 0..2**62"
+
+
+def _doubtful(entries: Iterable[tuple[T, Any]]) -> list[tuple[T, Any]]:
+    """Those of some named entries that may have keys or be counts; of a commit, few."""
+    return [(name, entry) for name, entry in entries if not isinstance(entry, _FINE)]
+
+
+@cache
+def _field_names(kind: type[Any]) -> tuple[str, ...]:
+    """The names of a dataclass's fields."""
+    return tuple(field.name for field in fields(kind))
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

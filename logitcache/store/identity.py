@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,12 @@ from logitcache.errors import InputError
 from logitcache.store import layout, schema
 from logitcache.store.documents import check_shape, parse, read_attributes
 from logitcache.store.encodings import Encoding
+from logitcache.store.groups import Groups
 from logitcache.store.layout import ArraySpec
 
 __all__ = [
     "ATTRIBUTE",
+    "MOST_BLOCKS",
     "UNKNOWN",
     "WHOLE_ARRAYS",
     "SplitRecord",
@@ -41,7 +44,9 @@ WHOLE_ARRAYS = {
 
 _FEATURE_STEPS = ("feature_step", "feature_relative")
 
-_MOST_BLOCKS, _MOST_ROWS = 1 << 24, 1 << 26
+MOST_BLOCKS = 1 << 24
+"""Blocks that a teacher may have in a split, of all views."""
+_MOST_ROWS = 1 << 26
 
 ATTRIBUTE = "logitcache"
 """The attribute of every group under which our record stands."""
@@ -101,6 +106,7 @@ class TeacherRecord:
     ``weights`` is the fingerprint of the network's weights, ``views`` counts the clean view too, ``features``
     is the width of the penultimate features or 0 where they are not stored, ``feature_step`` their step: each is
     within half of it; 0 where they are float16. ``feature_relative`` is the step asked for, in standard deviations.
+    ``commit_group`` is how many blocks have their commits folded into one record, or 0: all of a view.
     """
 
     name: str
@@ -118,6 +124,7 @@ class TeacherRecord:
     taus: tuple[float, ...] = field(default=())
     feature_step: float = 0.0
     feature_relative: float = 0.0
+    commit_group: int = 0
 
     def __post_init__(self) -> None:
         _check_name("teacher", self.name)
@@ -128,9 +135,13 @@ class TeacherRecord:
                 raise InputError(f"teacher {self.name!r} has {name} {value}; allowed are 1 to {most}")
         if self.chunk_rows > self.block_rows or self.block_rows % self.chunk_rows:
             raise InputError(f"teacher {self.name!r}: {self.block_rows} rows are no chunks of {self.chunk_rows}")
-        if self.views * self.blocks > _MOST_BLOCKS:
+        if self.views * self.blocks > MOST_BLOCKS:
             raise InputError(
                 f"teacher {self.name!r} has {self.views} views of {self.blocks} blocks; take larger blocks"
+            )
+        if not 0 <= self.commit_group <= MOST_BLOCKS:
+            raise InputError(
+                f"teacher {self.name!r} has commit_group {self.commit_group}; allowed are 0 to {MOST_BLOCKS}"
             )
         for spec in self.arrays.values():
             check_shape(f"{spec.name} of teacher {self.name!r}", spec.shape, spec.shard)
@@ -141,6 +152,11 @@ class TeacherRecord:
         return -(-self.samples // self.block_rows)
 
     @property
+    def groups(self) -> Groups:
+        """The groups of blocks whose commits are together."""
+        return Groups(self.views, self.blocks, self.commit_group)
+
+    @cached_property
     def arrays(self) -> dict[str, ArraySpec]:
         """All arrays that are cut in blocks, by name, the primary one first."""
         cut = layout.Cut(self.views, self.samples, self.block_rows, self.chunk_rows)
@@ -163,7 +179,8 @@ class TeacherRecord:
     def to_json(self) -> dict[str, Any]:
         """The record that the teacher's group keeps."""
         record = {**asdict(self), "encoding": self.encoding.to_json()}
-        return record if self.feature_step else {k: v for k, v in record.items() if k not in _FEATURE_STEPS}
+        absent = {*(() if self.feature_step else _FEATURE_STEPS), *(() if self.commit_group else ("commit_group",))}
+        return {key: value for key, value in record.items() if key not in absent}
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> TeacherRecord:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from logitcache.store.commits import Commit
 from logitcache.store.encodings import Encoding, Fidelity, describe
-from logitcache.store.encodings.fidelity import combine
 from logitcache.store.identity import TeacherRecord
 from logitcache.store.read import LogitsReader, Store
 from logitcache.store.schema import FORMAT_VERSION
+from logitcache.store.totals import total_of
 
 __all__ = ["store_info"]
 
@@ -55,11 +54,11 @@ def _noise(store: Store, split: str) -> dict[str, Any] | None:
 
 def _teacher(reader: LogitsReader, wholes: int) -> dict[str, Any]:
     """One teacher's part; ``wholes`` is the size of its arrays that are not cut in blocks."""
-    commits = [commit for view in range(reader.views) for commit in reader.commits.read(view).values()]
-    rows = sum(commit.stop - commit.start for commit in commits)
     record = reader.record
-    arrays = [_array(name, commits, rows) for name in record.arrays]
-    logits = sum(array["bytes"] for array in arrays if array["name"] != "features")
+    totals = total_of(reader.commits.walk(), tuple(record.arrays))
+    rows = totals.rows
+    arrays = [{"name": k, "bytes": size, "bytes_per_row": size / max(rows, 1)} for k, size in totals.bytes.items()]
+    logits = sum(size for name, size in totals.bytes.items() if name != "features")
     return {
         "teacher": record.name,
         "model": record.model,
@@ -70,8 +69,8 @@ def _teacher(reader: LogitsReader, wholes: int) -> dict[str, Any]:
         "encoding_text": describe(record.encoding),
         "views": reader.views,
         "blocks": reader.views * reader.blocks,
-        "committed": len(commits),
-        "repaired": sum(commit.repair > 0 for commit in commits),
+        "committed": totals.blocks,
+        "repaired": totals.repaired,
         "rows": rows,
         "arrays": arrays,
         "logits_bytes_per_row": logits / max(rows, 1),
@@ -79,8 +78,8 @@ def _teacher(reader: LogitsReader, wholes: int) -> dict[str, Any]:
         "whole_arrays_bytes_per_row": wholes / max(rows, 1),
         "float16_bytes_per_row": 2 * reader.classes,
         "topk_bytes_per_row": {str(k): _topk_bytes(k, reader.classes) for k in _ENTRIES if k < reader.classes},
-        "fidelity": _fidelity(record.encoding, combine(c.fidelity for c in commits if c.fidelity is not None)),
-        "features": _features(record, commits),
+        "fidelity": _fidelity(record.encoding, totals.fidelity),
+        "features": _features(record, totals.fidelity),
     }
 
 
@@ -89,17 +88,10 @@ def _topk_bytes(entries: int, classes: int) -> int:
     return entries * (2 + (2 if classes < 1 << 16 else 4))
 
 
-def _array(name: str, commits: list[Commit], rows: int) -> dict[str, Any]:
-    """The bytes of one array."""
-    size = sum(commit.arrays[name].bytes for commit in commits)
-    return {"name": name, "bytes": size, "bytes_per_row": size / max(rows, 1)}
-
-
-def _features(record: TeacherRecord, commits: list[Commit]) -> dict[str, Any] | None:
+def _features(record: TeacherRecord, total: Fidelity | None) -> dict[str, Any] | None:
     """Step, stated and measured error of stored features."""
     if not record.features:
         return None
-    total = combine(commit.fidelity for commit in commits if commit.fidelity is not None)
     values = record.features * total.rows if total is not None else 0
     return {
         "width": record.features,

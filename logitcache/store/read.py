@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,22 +20,36 @@ from logitcache.store.encodings import PRIMARY_ARRAYS
 from logitcache.store.identity import WHOLE_ARRAYS, SplitRecord, StoreRecord, TeacherRecord, attributes_of, teacher_path
 from logitcache.store.reader import LogitsReader
 from logitcache.store.settle import check_digests, digests_key
+from logitcache.store.staging import Stage, as_stage
 from logitcache.store.wholes import read_samples, read_whole, stored_transform, whole_bytes
 
-__all__ = ["LogitsReader", "Store", "open_store"]
+__all__ = ["LogitsReader", "Opened", "Store", "open_as", "open_store"]
 
 FloatArray = npt.NDArray[np.float32]
+S = TypeVar("S", bound="Store")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What was read of a store to open it, which need not be read again: names of splits, and metadata by key."""
+
+    splits: tuple[str, ...]
+    metadata: Mapping[str, bytes]
 
 
 class Store:
     """A store, opened read-only; its metadata has been compared with its digests."""
 
-    def __init__(self, url: Address, backend: Backend) -> None:
-        self.url, self.backend = str(url), backend
-        root = attributes_of(_metadata(backend, "zarr.json"))
+    def __init__(
+        self, url: Address, backend: Backend, stage: Stage | None = None, opened: Opened | None = None
+    ) -> None:
+        self.url, self.backend, self.stage, self._opened = str(url), backend, stage, opened
+        root = attributes_of(self._metadata("zarr.json"))
         known = {key: value for key, value in root.items() if key != "format_version"}
         self.record = parse(StoreRecord, known, "zarr.json")
         self._splits: dict[str, SplitRecord] = {}
+        self._primaries: dict[str, str] = {}
+        self._teachers: dict[str, TeacherRecord] = {}
 
     @property
     def path(self) -> Path:
@@ -48,7 +64,7 @@ class Store:
     @cached_property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits."""
-        return _split_names(self.backend)
+        return _split_names(self.backend) if self._opened is None else self._opened.splits
 
     def split(self, name: str) -> SplitRecord:
         """What is recorded of a split.
@@ -60,7 +76,7 @@ class Store:
             raise InputError(f"{self.url} has no split {name!r}; it has {', '.join(self.splits)}")
         if name not in self._splits:
             key = f"{name}/zarr.json"
-            self._splits[name] = parse(SplitRecord, attributes_of(_metadata(self.backend, key)), key)
+            self._splits[name] = parse(SplitRecord, attributes_of(self._metadata(key)), key)
         return self._splits[name]
 
     def teachers(self, split: str) -> tuple[str, ...]:
@@ -89,12 +105,7 @@ class Store:
         if primary is None:
             known = ", ".join(self.teachers(split)) or "none"
             raise InputError(f"{self.url} has no teacher {teacher!r} in split {split!r}; it has {known}")
-        path = teacher_path(split, teacher)
-        check_digests(self.backend, f"{path}/{primary}")
-        record = TeacherRecord.from_json(attributes_of(_metadata(self.backend, f"{path}/zarr.json")))
-        if record.samples != self.split(split).samples:
-            raise DamageError(f"{path}/zarr.json is damaged: it is of {record.samples} samples, the split is not")
-        return LogitsReader(self.backend, self.url, split, record)
+        return LogitsReader(self.backend, self.url, split, self._teacher(split, teacher, primary), self.stage)
 
     def classifier(self, teacher: str, split: str = "train") -> dict[str, FloatArray]:
         """The teacher's last layer, ``weight`` (class, feature) and ``bias`` (class,), empty where not kept."""
@@ -115,38 +126,75 @@ class Store:
     def whole_bytes(self, teacher: str, split: str = "train") -> int:
         """What the arrays of a teacher that are not cut in blocks take on disk, in bytes."""
         path = teacher_path(split, teacher)
-        return sum(whole_bytes(self.backend, f"{path}/{name}") for name in WHOLE_ARRAYS)
+        present = self.backend.names(path) & set(WHOLE_ARRAYS)
+        return sum(whole_bytes(self.backend, f"{path}/{name}") for name in sorted(present))
+
+    def _teacher(self, split: str, name: str, primary: str) -> TeacherRecord:
+        """What is recorded of a teacher, compared with its digests when it is first asked for."""
+        path = teacher_path(split, name)
+        if path not in self._teachers:
+            key = f"{path}/zarr.json"
+            metadata = check_digests(self.backend, f"{path}/{primary}")
+            record = TeacherRecord.from_json(attributes_of(_present(key, metadata.get(key))))
+            if record.samples != self.split(split).samples:
+                raise DamageError(f"{key} is damaged: it is of {record.samples} samples, the split is not")
+            self._teachers[path] = record
+        return self._teachers[path]
 
     def _primary(self, split: str, teacher: str) -> str | None:
         """The array in whose folder a teacher's digests and commits stand; None where its creation was not finished."""
         path = teacher_path(split, teacher)
-        found = (n for n in PRIMARY_ARRAYS if self.backend.size(digests_key(f"{path}/{n}")) is not None)
-        return next(found, None)
+        if path not in self._primaries:
+            found = (n for n in PRIMARY_ARRAYS if self.backend.size(digests_key(f"{path}/{n}")) is not None)
+            primary = next(found, None)
+            if primary is None:
+                return None
+            self._primaries[path] = primary
+        return self._primaries[path]
+
+    def _metadata(self, key: str) -> bytes:
+        """A metadata object that must be there."""
+        known = None if self._opened is None else self._opened.metadata.get(key)
+        return known if known is not None else _present(key, self.backend.get(key))
 
 
-def open_store(url: Address) -> Store:
+def open_store(url: Address, *, stage: Stage | Path | str | None = None) -> Store:
     """Open a store read-only and compare its metadata, labels and indices with their digests.
 
-    ``url`` is its folder, or its address in an object store, as ``s3://bucket/prefix``.
+    Args:
+        url: its folder, or its address in an object store, as ``s3://bucket/prefix``.
+        stage: keeps copies of the shards that are read, on a disk of this machine; or the folder of one.
 
     Raises:
-        InputError: there is no store, or it is of a format this version does not read.
+        InputError: there is no store, or it is of a format this version does not read; or the stage cannot be used.
         DamageError: metadata, labels or indices are not what was written.
         RemoteError: the object store cannot be reached, or refuses.
     """
+    return open_as(Store, url, stage)
+
+
+def open_as(kind: type[S], url: Address, stage: Stage | Path | str | None) -> S:
+    """The store as :func:`open_store` opens it, of a class of one's own."""
     url = as_address(url)
     backend = open_backend(url)
+    opened = _look_at(url, backend)
+    return kind(url, backend, as_stage(stage), opened)
+
+
+def _look_at(url: Address, backend: Backend) -> Opened:
+    """Read and compare what a store says it is."""
     data = backend.get("zarr.json")
     if data is None:
         raise InputError(f"{url} is not a logit store: it has no zarr.json")
-    for split in _split_names(backend):  # before anything is made of what the metadata say
-        check_digests(backend, f"{split}/labels")
+    metadata, splits = {"zarr.json": data}, _split_names(backend)
+    for split in splits:  # before anything is made of what the metadata say
+        metadata |= check_digests(backend, f"{split}/labels", metadata)
     version = _version(data)
     if version is None:
         raise InputError(f"{url} is a Zarr group, but not a logit store")
     if version != schema.FORMAT_VERSION:
         raise InputError(f"{url} has format version {version}; this logitcache reads {schema.FORMAT_VERSION}")
-    return Store(url, backend)
+    return Opened(splits, metadata)
 
 
 def _split_names(backend: Backend) -> tuple[str, ...]:
@@ -161,9 +209,8 @@ def _version(root: bytes) -> int | None:
     return version if isinstance(version, int) else None
 
 
-def _metadata(backend: Backend, key: str) -> bytes:
-    """A metadata object that must be there."""
-    data = backend.get(key)
+def _present(key: str, data: bytes | None) -> bytes:
+    """An object that must be there."""
     if data is None:
         raise DamageError(f"{key} is missing")
     return data

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -13,10 +12,12 @@ from logitcache.errors import DamageError, InputError, MissingError
 from logitcache.records import BlockId, rows_of_block, sha256
 from logitcache.store import schema
 from logitcache.store.backend import Backend, side_by_side
-from logitcache.store.commits import Commit, Commits
+from logitcache.store.commits import ArrayDigest, Commit, Commits
 from logitcache.store.encodings import Codec, Encoding, make_codec
 from logitcache.store.features import decode_features
 from logitcache.store.identity import TeacherRecord, teacher_path
+from logitcache.store.known import KnownShards, ShardDigest
+from logitcache.store.staging import Stage
 from logitcache.store.wholes import stored_transform
 
 __all__ = ["LogitsReader"]
@@ -27,12 +28,14 @@ FloatArray = npt.NDArray[np.float32]
 class LogitsReader:
     """The stored logits of one teacher in one split, block by block. Safe in threads."""
 
-    def __init__(self, backend: Backend, url: str, split: str, record: TeacherRecord) -> None:
-        self.record, self.split = record, split
+    def __init__(
+        self, backend: Backend, url: str, split: str, record: TeacherRecord, stage: Stage | None = None
+    ) -> None:
+        self.record, self.split, self.stage = record, split, stage
         self._backend, self._url = backend, url
         self._path = teacher_path(split, record.name)
-        self.commits = Commits(backend, f"{self._path}/{record.encoding.primary}", record.views, self.blocks)
-        self._known: dict[int, Mapping[int, Commit]] = {}
+        self.commits = Commits(backend, f"{self._path}/{record.encoding.primary}", record.groups)
+        self._known = KnownShards(self.commits)
 
     @property
     def teacher(self) -> str:
@@ -69,13 +72,18 @@ class LogitsReader:
         """How the logits are stored."""
         return self.record.encoding
 
+    @property
+    def logit_arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that a block's logits are in, the primary one first."""
+        return tuple(name for name in self.record.arrays if name != "features")
+
     def rows(self, block: int) -> range:
         """The rows of a block."""
         return rows_of_block(block, self.block_rows, self.samples)
 
     def has(self, view: int, block: int) -> bool:
         """Whether a block is committed."""
-        return block in self._view_commits(view)
+        return self._known.shards(view, block) is not None
 
     def read(self, view: int, block: int) -> FloatArray:
         """The decoded logits of a block, float32 (rows, classes).
@@ -94,8 +102,8 @@ class LogitsReader:
 
     def values(self, view: int, block: int) -> dict[str, npt.NDArray[Any]]:
         """The stored arrays of a block's logits by name, samples at their axis; errors as in :meth:`read`."""
-        names = [name for name in self.record.arrays if name != "features"]
-        self.commit(view, block)  # read once, before several ask for it
+        names = self.logit_arrays
+        self.digest(names[0], view, block)  # read once, before several ask for it
         arrays = side_by_side(self._backend, lambda name: self._values(name, view, block), names)
         return dict(zip(names, arrays, strict=True))
 
@@ -110,22 +118,44 @@ class LogitsReader:
         return self._values("features", view, block)
 
     def commit(self, view: int, block: int) -> Commit:
-        """The commit of a block; errors as in :meth:`read`."""
-        if not (0 <= view < self.views and 0 <= block < self.blocks):
-            raise InputError(
-                f"view {view}, block {block} asked of teacher {self.teacher!r} in split {self.split!r}, "
-                f"which has views 0..{self.views - 1} and blocks 0..{self.blocks - 1}"
-            )
-        commit = self._view_commits(view).get(block)
+        """The commit of a block, read anew each time, and in a finished group those of all its blocks with it.
+
+        Errors are those of :meth:`read`.
+        """
+        self._check_place(view, block)
+        commit = self.commits.read_one(view, block)
         if commit is None:
-            raise MissingError(f"{self._url}: {self._name(view, block)} is not committed; run the cache step again")
+            raise self._missing(view, block)
         return commit
+
+    def digest(self, name: str, view: int, block: int) -> ShardDigest:
+        """The length and SHA-256 that a block's shard in one array is to have; errors as in :meth:`read`."""
+        self._check_place(view, block)
+        shards = self._known.shards(view, block)
+        if shards is None:
+            raise self._missing(view, block)
+        if name not in shards:
+            raise self._damage(view, block, f"its commit has no {name}")
+        return shards[name]
 
     def shard(self, name: str, view: int, block: int) -> bytes:
         """The bytes of a block's shard in one array, compared with its commit; errors as in :meth:`read`."""
-        digest = self.commit(view, block).arrays.get(name)
-        if digest is None:
-            raise self._damage(view, block, f"its commit has no {name}")
+        digest = self.digest(name, view, block)
+        fetch = partial(self.fetch, name, view, block, digest)
+        return fetch() if self.stage is None else self.stage.get(digest.sha256, digest.bytes, fetch)
+
+    def bring(self, reader: object, name: str, view: int, block: int) -> bool:
+        """Have a block's shard in one array on the stage before it is read; errors as in :meth:`read`.
+
+        Returns:
+            False where the stage has no room before ``reader`` reads what it brought (:meth:`Stage.bring`).
+        """
+        digest = self.digest(name, view, block)
+        fetch = partial(self.fetch, name, view, block, digest)
+        return self.stage is None or self.stage.bring(reader, digest.sha256, digest.bytes, fetch)
+
+    def fetch(self, name: str, view: int, block: int, digest: ShardDigest | ArrayDigest) -> bytes:
+        """The bytes of a block's shard in one array, compared with what its commit says; errors as in :meth:`read`."""
         key = f"{self._path}/{self.record.arrays[name].key(view, block)}"
         try:
             data = self._backend.get(key, digest.bytes)  # nothing longer than it should be is read at all
@@ -150,17 +180,19 @@ class LogitsReader:
         except ValueError as error:
             raise self._damage(view, block, f"its {name} shard cannot be decoded ({error})") from error
 
-    def _view_commits(self, view: int) -> Mapping[int, Commit]:
-        """A view's commits; kept once the view is finished."""
-        known = self._known.get(view)
-        if known is None:
-            known = self.commits.read(view)
-            if len(known) == self.blocks:
-                self._known[view] = known
-        return known
+    def _check_place(self, view: int, block: int) -> None:
+        """Refuse views and blocks that there are not."""
+        if not (0 <= view < self.views and 0 <= block < self.blocks):
+            raise InputError(
+                f"view {view}, block {block} asked of teacher {self.teacher!r} in split {self.split!r}, "
+                f"which has views 0..{self.views - 1} and blocks 0..{self.blocks - 1}"
+            )
 
     def _name(self, view: int, block: int) -> BlockId:
         return BlockId(self.teacher, self.split, view, block)
+
+    def _missing(self, view: int, block: int) -> MissingError:
+        return MissingError(f"{self._url}: {self._name(view, block)} is not committed; run the cache step again")
 
     def _damage(self, view: int, block: int, why: str) -> DamageError:
         rows = self.rows(block)

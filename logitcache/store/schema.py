@@ -17,12 +17,15 @@ A store is a Zarr v3 group that any Zarr reader opens::
         features                            (view, sample, feature) codes, optional, penultimate features
         classifier_weight, classifier_bias  float32, optional, the network's last layer
         <primary>/digests.json              SHA-256 of the teacher's metadata and of its arrays that are not cut
-        <primary>/commits/<view>/<block>.json  one commit a block, for all its arrays
-        <primary>/commits/<view>.json       a finished view's commits, folded into one record
+        <primary>/commits/<group>/<block>.json  one commit a block, for all its arrays
+        <primary>/commits/<group>.json      a finished group's commits, folded into one record
+        <primary>/commits/repairs/<group>/<block>.<number>.json  the commit of a block that was written anew
 
 - View 0 is the clean view, views 1, 2, ... are augmented.
 - A **block** is one view of ``block_rows`` consecutive samples; in each array it is one shard file. A block
   exists when its commit does; a shard without a commit is no data.
+- A **group** is all blocks of a view, and is named ``<view>``; or where the teacher's record has a ``commit_group``, as
+  with more than 1024 blocks a view, so many consecutive ones, named ``<view>.<number>``.
 - ``<primary>`` is the array that holds most of a block: ``logits``, ``coefficients`` or ``top_values``.
 - Integer codes carry CF's ``scale_factor``: value = code * scale_factor. The type's minimum is ``fill_value`` and
   ``_FillValue``, means *missing*, and is never a code. Floating-point numbers are missing where they are NaN.

@@ -21,6 +21,7 @@ __all__ = ["Finding", "Objects", "check_digests", "digest_findings", "digests_ke
 
 _NAMES = {
     "classes": "the list of classes",
+    "commit_group": "the number of blocks whose commits are together",
     "dataset": "the data set",
     "encoding": "the encoding",
     "features": "the width of stored features",
@@ -99,25 +100,46 @@ def _put(backend: Backend, item: tuple[str, bytes]) -> tuple[str, str]:
     return key, sha256(data)
 
 
-def check_digests(backend: Backend, array: str) -> None:
+def check_digests(backend: Backend, array: str, known: Mapping[str, bytes] | None = None) -> dict[str, bytes]:
     """Compare objects with their recorded digests.
+
+    Args:
+        backend: where they are.
+        array: in whose folder the digests are.
+        known: objects that were read already, by key; they are compared and not read again.
+
+    Returns:
+        Those of them that are metadata, ``zarr.json`` each, by key.
 
     Raises:
         DamageError: naming the first object that is missing or differs.
     """
-    for finding in digest_findings(backend, array):
+    findings, metadata = _compared(backend, array, known or {})
+    for finding in findings:
         raise DamageError(finding.problem)
+    return metadata
 
 
 def digest_findings(backend: Backend, array: str) -> list[Finding]:
     """All objects that are not what their digests say, in order; the digests are those in the folder of ``array``."""
+    return _compared(backend, array, {})[0]
+
+
+def _compared(backend: Backend, array: str, known: Mapping[str, bytes]) -> tuple[list[Finding], dict[str, bytes]]:
+    """Findings, and the metadata among the objects that are none."""
     try:
         digests = _digests(backend, array)
     except DamageError as error:
-        return [Finding("metadata", digests_key(array), str(error))]
-    problems = side_by_side(backend, lambda key: _problem(backend, key, digests[key]), sorted(digests))
-    found = zip(sorted(digests), problems, strict=True)
-    return [Finding("metadata", key, problem) for key, problem in found if problem]
+        return [Finding("metadata", digests_key(array), str(error))], {}
+    findings: list[Finding] = []
+    metadata: dict[str, bytes] = {}
+    looks = side_by_side(backend, lambda key: _look(backend, key, digests[key], known.get(key)), sorted(digests))
+    for key, found in zip(sorted(digests), looks, strict=True):
+        if isinstance(found, str):
+            findings.append(Finding("metadata", key, found))
+        elif found is not None:
+            metadata[key] = found
+    return findings, metadata
 
 
 def _digests(backend: Backend, array: str) -> dict[str, str]:
@@ -133,15 +155,17 @@ def _digests(backend: Backend, array: str) -> dict[str, str]:
     return digests
 
 
-def _problem(backend: Backend, key: str, digest: str) -> str:
-    """What is wrong with an object, nothing where it is what was written."""
+def _look(backend: Backend, key: str, digest: str, known: bytes | None) -> str | bytes | None:
+    """What is wrong with an object, in words; where nothing is, its bytes if it is metadata."""
     try:
-        stored = backend.get(key)
+        stored = backend.get(key) if known is None else known
     except DamageError as error:
         return str(error)
     if stored is None:
         return f"{key} is missing"
-    return "" if sha256(stored) == digest else f"{key} is damaged: its bytes are not those that were written"
+    if sha256(stored) != digest:
+        return f"{key} is damaged: its bytes are not those that were written"
+    return stored if key.rpartition("/")[2] == "zarr.json" else None
 
 
 def _compare(key: str, stored: bytes, wanted: bytes) -> None:

@@ -6,7 +6,7 @@ store, whose objects change as wholes only, shards are compared by length unless
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -18,9 +18,10 @@ from logitcache.errors import DamageError
 from logitcache.records import BlockId, rows_of_block, sha256
 from logitcache.store import schema
 from logitcache.store.backend import Backend, open_backend, side_by_side
-from logitcache.store.commits import ArrayDigest, Commit
-from logitcache.store.documents import LARGEST_DOCUMENT, parse, read_attributes, unpack
+from logitcache.store.commits import ArrayDigest, Commit, Commits, read_commits
+from logitcache.store.documents import LARGEST_DOCUMENT, parse, read_attributes
 from logitcache.store.encodings import PRIMARY_ARRAYS
+from logitcache.store.groups import Group
 from logitcache.store.identity import ATTRIBUTE, TeacherRecord, teacher_path
 from logitcache.store.layout import ArraySpec
 from logitcache.store.read import Store, open_store
@@ -72,20 +73,16 @@ def block_total(store: Store | Address) -> int:
 
 @dataclass(frozen=True)
 class _Teacher:
-    """A teacher of a split whose record is what was written."""
+    """A teacher of a split whose record is what was written, and its commits."""
 
     split: str
     record: TeacherRecord
+    commits: Commits
 
     @property
     def path(self) -> str:
         """Its folder."""
         return teacher_path(self.split, self.record.name)
-
-    @property
-    def commits(self) -> str:
-        """The folder of its commits."""
-        return f"{self.path}/{self.record.encoding.primary}/commits"
 
     def block(self, view: int, block: int) -> BlockId:
         """The name of a block."""
@@ -156,15 +153,15 @@ def _teacher(backend: Backend, split: str, name: str, primary: str) -> tuple[lis
     if (record.name, record.encoding.primary) != (name, primary):
         problem = f"it is of teacher {record.name!r} with {record.encoding.primary}, not {name!r} with {primary}"
         return [*findings, Finding("metadata", key, f"{key} is damaged: {problem}")], None
-    return findings, _Teacher(split, record)
+    return findings, _Teacher(split, record, Commits(backend, f"{path}/{primary}", record.groups))
 
 
 def _blocks(backend: Backend, teacher: _Teacher, *, decode: bool) -> Iterator[tuple[list[Finding], int]]:
-    """What is wrong with each block, and its bytes where nothing is."""
-    for view in range(teacher.record.views):
-        commits, findings = _commits(backend, teacher, view)
+    """What is wrong with each block, and its bytes where nothing is; the commits of one group in memory at a time."""
+    for group in teacher.record.groups:
+        commits, findings = _commits(backend, teacher, group)
         lost = {block for finding in findings for block in finding.blocks}
-        names = map(partial(teacher.block, view), range(teacher.record.blocks))
+        names = map(partial(teacher.block, group.view), group.blocks)
         look = partial(_block, backend, teacher, commits, lost, decode=decode)
         for problems, size in side_by_side(backend, look, names):
             yield [*findings, *problems], size
@@ -185,51 +182,30 @@ def _block(
         return [], 0
     commit = commits.get(name.block)
     if commit is None:
-        key = f"{teacher.commits}/{name.view}/{name.block}.json"
+        key = teacher.commits.key(name.view, name.block)
         return [Finding("block", key, "it is not committed; run the cache step again", (name,))], 0
     shards = [_shard(backend, teacher, commit, array, decode=decode) for array in commit.arrays]
     findings = [shard for shard in shards if isinstance(shard, Finding)]
     return findings, sum(shard for shard in shards if isinstance(shard, int))
 
 
-def _commits(backend: Backend, teacher: _Teacher, view: int) -> tuple[dict[int, Commit], list[Finding]]:
-    """The latest commits of a view by block, and its commit records that are damaged."""
+def _commits(backend: Backend, teacher: _Teacher, group: Group) -> tuple[dict[int, Commit], list[Finding]]:
+    """The latest commits of a group by block, and its commit records that are damaged."""
     commits: dict[int, Commit] = {}
     findings: list[Finding] = []
-    for key, blocks in _commit_keys(backend, teacher, view):
+    for key, blocks in teacher.commits.records(group):
         try:
-            for commit in _read_commits(backend.get(key, LARGEST_DOCUMENT) or b"", key):
-                _check_commit(teacher, commit, view, blocks, key)
+            for commit in read_commits(backend.get(key, LARGEST_DOCUMENT) or b"", key):
+                _check_commit(teacher, commit, group.view, blocks, key)
                 if commit.block not in commits or commit.repair > commits[commit.block].repair:
                     commits[commit.block] = commit
         except DamageError as error:
-            lost = tuple(teacher.block(view, block) for block in blocks)
+            lost = tuple(teacher.block(group.view, block) for block in blocks)
             findings.append(Finding("commit", key, str(error), lost))
     return commits, findings
 
 
-def _commit_keys(backend: Backend, teacher: _Teacher, view: int) -> Iterator[tuple[str, Sequence[int]]]:
-    """The commit records of a view and the blocks that each is of: one for all or one each, then those of repairs."""
-    folder, every = teacher.commits, range(teacher.record.blocks)
-    if backend.size(f"{folder}/{view}.json") is not None:
-        yield f"{folder}/{view}.json", every
-    else:
-        present = backend.names(f"{folder}/{view}")
-        yield from ((f"{folder}/{view}/{block}.json", [block]) for block in every if f"{block}.json" in present)
-    for name in sorted(backend.names(f"{folder}/repairs")):
-        parts = name.split(".")
-        if parts[0] == str(view) and len(parts) == 4 and parts[1].isdecimal() and int(parts[1]) in every:
-            yield f"{folder}/repairs/{name}", [int(parts[1])]
-
-
-def _read_commits(data: bytes, key: str) -> tuple[Commit, ...]:
-    """The commits of a record: of a block or of a whole view."""
-    record = unpack(data, key)
-    folded = isinstance(record, dict) and "blocks" in record
-    return parse(tuple[Commit, ...], record["blocks"] if folded else [record], key)
-
-
-def _check_commit(teacher: _Teacher, commit: Commit, view: int, blocks: Sequence[int], key: str) -> None:
+def _check_commit(teacher: _Teacher, commit: Commit, view: int, blocks: Collection[int], key: str) -> None:
     """Refuse a commit that is not of the block whose place it has."""
     rows = teacher.rows(commit.block)
     if commit.view != view or commit.block not in blocks or (commit.start, commit.stop) != (rows.start, rows.stop):

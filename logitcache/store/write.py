@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,16 +12,18 @@ import numpy.typing as npt
 
 from logitcache.address import Address
 from logitcache.errors import CheckError, InputError
-from logitcache.records import BlockId, rows_of_block, sha256
+from logitcache.records import BlockId, rows_of_block
 from logitcache.store import schema
 from logitcache.store.backend import Backend, open_backend, side_by_side
-from logitcache.store.commits import ArrayDigest, Commit, Commits
+from logitcache.store.commits import Commit, Commits
 from logitcache.store.encodings import TAUS, Encoded, TopKCodec, make_codec
 from logitcache.store.encodings.codec import Logits
 from logitcache.store.encodings.topk import TopK
 from logitcache.store.features import check_values, keeps_step, measured, with_features
+from logitcache.store.groups import Group
 from logitcache.store.identity import SplitRecord, StoreRecord, TeacherRecord, teacher_path
 from logitcache.store.settle import Objects, settle
+from logitcache.store.shards import Shard, same_values
 from logitcache.store.wholes import stored_transform
 
 __all__ = ["SplitContent", "TeacherContent", "TeacherWriter", "create_store", "store_objects"]
@@ -104,7 +106,8 @@ class TeacherWriter:
         self.split, self.record = split, record
         self._backend, self._index = backend, index
         self._path = teacher_path(split, record.name)
-        self._commits = Commits(backend, f"{self._path}/{record.encoding.primary}", record.views, record.blocks)
+        self._commits = Commits(backend, f"{self._path}/{record.encoding.primary}", record.groups)
+        self._around: tuple[Group, dict[int, Commit]] | None = None
         # What another writer's calibration put there counts, to the last bit, not what ours came to.
         transform = stored_transform(backend, self._path, record.encoding)
         self._codec = make_codec(record.encoding, record.classes, transform)
@@ -114,9 +117,12 @@ class TeacherWriter:
         """Blocks of all views."""
         return self.record.views * self.record.blocks
 
-    def pending(self) -> list[tuple[int, int]]:
-        """(view, block) of the blocks that are not committed yet, in order."""
-        return self._commits.pending()
+    def pending(self, *, by_block: bool = False) -> Iterator[tuple[int, int]]:
+        """(view, block) of the blocks that are not committed yet, looked for on the way; in order.
+
+        With ``by_block``, all views of a block come together.
+        """
+        return self._commits.pending(by_block=by_block)
 
     def has(self, view: int, block: int) -> bool:
         """Whether a block is committed."""
@@ -154,16 +160,16 @@ class TeacherWriter:
             Whether the very bytes were restored; otherwise a superseding commit says what is there now.
         """
         encoded = self._encode(logits, features, self.rows(block))
-        known = self._commits.read(view)[block]
-        spec = self.record.arrays
+        around = self._commits_around(view, block)
+        known, spec = around[block], self.record.arrays
         shards = {
-            name: _Shard(schema.values_to_shard(values, spec[name]), values, adopted=False)
+            name: Shard(schema.values_to_shard(values, spec[name]), values, adopted=False)
             for name, values in encoded.values.items()
         }
         same = {name: shard.digest() for name, shard in shards.items()} == dict(known.arrays)
         if not same:
-            commit = self._commit(view, block, shards, encoded)
-            self._commits.supersede(replace(commit, repair=known.repair + 1))
+            around[block] = replace(self._commit(view, block, shards, encoded), repair=known.repair + 1)
+            self._commits.supersede(around[block])
         for name, shard in shards.items():
             self._backend.replace(f"{self._path}/{spec[name].key(view, block)}", shard.data)
         return same
@@ -182,6 +188,7 @@ class TeacherWriter:
 
     def forget(self, view: int, block: int) -> None:
         """Drop the commit of a block whose record is damaged, so that it is pending again."""
+        self._around = None
         self._commits.forget(view, block)
 
     def discard(self, view: int, block: int) -> None:
@@ -189,12 +196,23 @@ class TeacherWriter:
         for spec in self.record.arrays.values():
             self._backend.delete(f"{self._path}/{spec.key(view, block)}")
 
-    def finish(self) -> None:
-        """Fold the commits of finished views and tidy up; call it when no more blocks come."""
-        self._commits.fold()
-        self._backend.sweep()
+    def finish(self, *, sweep: bool = True) -> None:
+        """Fold the commits of finished groups of blocks; call it when no more blocks come.
 
-    def _commit(self, view: int, block: int, shards: Mapping[str, _Shard], encoded: Encoded) -> Commit:
+        ``sweep`` also removes what killed writers left aside, for which it walks through the whole store.
+        """
+        self._commits.fold()
+        if sweep:
+            self._backend.sweep()
+
+    def _commits_around(self, view: int, block: int) -> dict[int, Commit]:
+        """The commits of the group that a committed block is in, read once for all of them."""
+        group, around = self._commits.groups.of(view, block), self._around
+        if around is None or around[0] != group or block not in around[1]:
+            around = self._around = group, self._commits.read(group)
+        return around[1]
+
+    def _commit(self, view: int, block: int, shards: Mapping[str, Shard], encoded: Encoded) -> Commit:
         """What is recorded of a block."""
         rows = self.rows(block)
         digests = {name: shard.digest() for name, shard in shards.items()}
@@ -224,27 +242,27 @@ class TeacherWriter:
             raise InputError(f"entries of {len(entries.classes)} rows came for a block of {len(rows)}")
         return self._codec.encode_entries(entries)
 
-    def _put(self, view: int, block: int, item: tuple[str, npt.NDArray[Any]]) -> _Shard:
+    def _put(self, view: int, block: int, item: tuple[str, npt.NDArray[Any]]) -> Shard:
         """Store a block's shard of one array, by name, or adopt the uncommitted one that stands there."""
         name, values = item
         spec = self.record.arrays[name]
         key, data = f"{self._path}/{spec.key(view, block)}", schema.values_to_shard(values, spec)
         if self._backend.put(key, data):
-            return _Shard(data, values, adopted=False)
+            return Shard(data, values, adopted=False)
         stored = self._backend.get(key) or b""
         if stored == data:
-            return _Shard(data, values, adopted=False)
+            return Shard(data, values, adopted=False)
         try:
-            return _Shard(stored, schema.shard_to_values(stored, spec, values.shape[spec.axis - 1]), adopted=True)
+            return Shard(stored, schema.shard_to_values(stored, spec, values.shape[spec.axis - 1]), adopted=True)
         except ValueError as error:  # what zarr and its codecs raise
             raise self._in_the_way(view, block, name, f"a damaged uncommitted shard ({error})") from error
 
     def _adopt(
-        self, view: int, block: int, shards: Mapping[str, _Shard], encoded: Encoded, given: tuple[Any, Any]
+        self, view: int, block: int, shards: Mapping[str, Shard], encoded: Encoded, given: tuple[Any, Any]
     ) -> Encoded:
         """What foreign bytes hold: the same values, or others that keep the store's promises for what was given."""
         values, (logits, features) = {name: shard.values for name, shard in shards.items()}, given
-        other = [name for name, array in values.items() if not _equal(array, encoded.values[name])]
+        other = [name for name, array in values.items() if not same_values(array, encoded.values[name])]
         if not other:
             return encoded
         promised = not isinstance(logits, TopK) and self._codec.encoding.bound(self._codec.encoding.tau_min) is not None
@@ -266,21 +284,3 @@ class TeacherWriter:
         block_name = BlockId(self.record.name, self.split, view, block)
         key = f"{self._path}/{self.record.arrays[name].key(view, block)}"
         return CheckError(f"{block_name}: {what} is in the way; delete {key} and run again")
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """A shard as it is stored: its bytes, the values they hold, and whether another writer put them there."""
-
-    data: bytes
-    values: npt.NDArray[Any]
-    adopted: bool
-
-    def digest(self) -> ArrayDigest:
-        """What the commit says of it."""
-        return ArrayDigest(len(self.data), sha256(self.data), sha256(np.ascontiguousarray(self.values).data))
-
-
-def _equal(left: npt.NDArray[Any], right: npt.NDArray[Any]) -> bool:
-    """Whether two arrays hold the same values; what is missing equals what is missing."""
-    return np.array_equal(left, right, equal_nan=left.dtype.kind == "f")

@@ -17,6 +17,7 @@ from logitcache.errors import InputError
 from logitcache.records import sha256
 from logitcache.soft_targets import FeatureTargets, SoftTargets, epoch_rows, epoch_view
 from logitcache.soft_targets.order import windowed_rows
+from logitcache.soft_targets.residency import Coming
 from logitcache.student.batches import HIDDEN, Batch
 from logitcache.views import Rendered, Renderer
 
@@ -134,16 +135,21 @@ class ViewFeed:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from step ``start`` on, a function of both."""
-        self.prefetch(epoch)
+        self.prefetch(epoch, start)
         for shown in self.rendered(epoch, start):
             yield self.batch(shown, epoch)
 
-    def prefetch(self, epoch: int) -> None:
-        """Start to decode what an epoch and the one after it need; :meth:`epoch` does so itself."""
+    def prefetch(self, epoch: int, start: int = 0) -> None:
+        """Start to decode what an epoch from step ``start`` on and the one after it need, and to fetch it to a stage.
+
+        :meth:`epoch` does so itself.
+        """
         for targets in (self._soft, self._features):
             if targets is not None:
                 targets.prefetch(self._target_view(epoch))  # the next one must not displace it
                 targets.prefetch(self._target_view(epoch + 1))
+                if targets.staged:
+                    targets.fetch_ahead([self._coming(epoch, start, targets), self._coming(epoch + 1, 0, targets)])
 
     def rendered(self, epoch: int, start: int = 0) -> Iterator[Shown]:
         """The inputs of an epoch from step ``start`` on; what is before is not rendered."""
@@ -213,6 +219,11 @@ class ViewFeed:
     def _view(self, epoch: int) -> int:
         """The view that all samples show in an epoch."""
         return epoch_view(epoch, self._options.views)
+
+    def _coming(self, epoch: int, start: int, targets: SoftTargets | FeatureTargets) -> Coming:
+        """The view of an epoch's targets, and where it is read in windows the rows from a step on, in order."""
+        rows = None if targets.window is None else self._order(epoch)[start * self._options.batch :]
+        return self._target_view(epoch), rows
 
     def _target_view(self, epoch: int) -> int:
         """The view whose cached targets they are given."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch.distributed
 
 __all__ = ["ALONE", "World"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,13 @@ class World:
         """Return when all processes have come here."""
         if self.size > 1:
             torch.distributed.barrier()
+
+    def gather(self, value: T) -> list[T]:
+        """What all processes give, in the order of their ranks; each of them gets it."""
+        found: list[Any] = [value] * self.size
+        if self.size > 1:
+            torch.distributed.all_gather_object(found, value)
+        return found
 
 
 ALONE = World(0, 1)

@@ -15,7 +15,7 @@
 ``student_store``  logits and features of what was trained, as a store
 """
 
-from logitcache.sweep.events import Ended, EpochDone, Event, Listener, ListenerError, Started
+from logitcache.sweep.events import Ended, EpochDone, Event, Listener, ListenerError, Staged, Started
 from logitcache.sweep.grid import MOST_SUBSETS_OF, ObjectiveGrid, RunSpec, StudentGroup, expand
 from logitcache.sweep.options import SweepOptions
 from logitcache.sweep.parallel import run_parallel
@@ -45,6 +45,7 @@ __all__ = [
     "ObjectiveGrid",
     "RunSpec",
     "SavedLogits",
+    "Staged",
     "Started",
     "StudentGroup",
     "SweepContext",

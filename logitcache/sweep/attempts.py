@@ -12,7 +12,7 @@ from logitcache.sweep.trainers import train_unit
 from logitcache.sweep.units import Unit
 from logitcache.sweep.workshop import Workshop
 
-__all__ = ["RUN_ERRORS", "Failure", "attempt"]
+__all__ = ["RUN_ERRORS", "Failure", "attempt", "tell_of_stage"]
 
 RUN_ERRORS = (LogitcacheError, RuntimeError, OSError, ValueError, ArithmeticError, MemoryError)
 """What a damaged block, a full disk, a lack of memory or a user's own network raise: errors of one run."""
@@ -37,7 +37,10 @@ def attempt(workshop: Workshop, unit: Unit, tell: Listener) -> Failure | None:
     Errors of listeners, and mistakes of this program such as a wrong name, are no failures of a unit: they are raised.
     """
     try:
-        train_unit(workshop, unit, tell)
+        try:
+            train_unit(workshop, unit, tell)
+        finally:
+            tell_of_stage(workshop, tell)
     except ListenerError:
         raise
     except RUN_ERRORS as error:
@@ -47,3 +50,10 @@ def attempt(workshop: Workshop, unit: Unit, tell: Listener) -> Failure | None:
     if torch.cuda.is_available():
         torch.cuda.empty_cache()  # what the failed attempt held, for the next one
     return failure
+
+
+def tell_of_stage(workshop: Workshop, tell: Listener) -> None:
+    """Tell what the workshop's stage was good for, where it has one."""
+    staged = workshop.staged()
+    if staged is not None:
+        tell(staged)

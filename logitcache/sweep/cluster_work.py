@@ -50,7 +50,8 @@ def work_on_cluster(context: SweepContext, units: Sequence[Unit], client: Any, s
         CheckError: a unit lost its worker again and again.
     """
     store = context.store.absolute() if isinstance(context.store, Path) else context.store
-    there = replace(context, store=store, out=context.out.absolute())
+    stage = None if context.stage is None else replace(context.stage, folder=context.stage.folder.absolute())
+    there = replace(context, store=store, out=context.out.absolute(), stage=stage)
     options = TaskOptions(ahead=1, slow=math.inf, resources=_resources(client))
     queue = list(units)
     while queue:

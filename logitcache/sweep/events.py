@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from logitcache.errors import LogitcacheError
+from logitcache.store import Tally
 from logitcache.student.training import EpochRecord
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Listener",
     "ListenerError",
     "Progress",
+    "Staged",
     "Started",
     "on_epochs",
     "one_line",
@@ -55,7 +57,15 @@ class Ended:
     row: Mapping[str, Any]
 
 
-Event = Started | EpochDone | Ended
+@dataclass(frozen=True)
+class Staged:
+    """What a stage was good for in a process since it last told of it; ``notes`` are what people should know of it."""
+
+    tally: Tally
+    notes: tuple[str, ...] = ()
+
+
+Event = Started | EpochDone | Ended | Staged
 
 Listener = Callable[[Event], None]
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from logitcache.address import is_remote
 from logitcache.factories import is_factory_name
 from logitcache.records import Options
+from logitcache.store import StageOptions
+from logitcache.store.stage_options import STAGE_SIZE, parse_size
 from logitcache.student.stack import Way
 
 __all__ = ["SweepOptions"]
@@ -31,6 +35,10 @@ class SweepOptions(Options):
     retries: int = Field(1, ge=0, description="further attempts at a run that failed, in the same command")
     save_logits: bool = Field(False, description="keep students' logits and features in DIR/students.zarr")
     tensorboard: bool = Field(False, description="event files beside each run's metrics (extra tensorboard)")
+    stage: Path | None = Field(
+        None, description="folder on this machine for copies of shards, fetched ahead of training; unset: none"
+    )
+    stage_size: int | None = Field(None, description="most bytes of shards in it, as 50GB or 20GiB; unset: 50GB")
     hook: str | None = Field(None, description="module:function, called with run_id and record after each epoch")
 
     @field_validator("hook")
@@ -39,6 +47,29 @@ class SweepOptions(Options):
         if hook is not None and not is_factory_name(hook):
             raise ValueError("must be of the form module:function, for example mytracking:log")
         return hook
+
+    @field_validator("stage", mode="before")
+    @classmethod
+    def _is_a_folder(cls, stage: Any) -> Any:
+        if isinstance(stage, str) and (is_remote(stage) or not stage):
+            raise ValueError("must be the name of a folder on this machine")
+        return stage
+
+    @field_validator("stage_size", mode="before")
+    @classmethod
+    def _is_a_size(cls, size: Any) -> int | None:
+        return None if size is None else parse_size(size)
+
+    @model_validator(mode="after")
+    def _size_is_of_a_stage(self) -> SweepOptions:
+        if self.stage_size is not None and self.stage is None:
+            raise ValueError("stage_size is the size of a stage; say by stage which folder it is")
+        return self
+
+    @property
+    def staging(self) -> StageOptions | None:
+        """Where shards are staged, None where they are not."""
+        return None if self.stage is None else StageOptions(self.stage, self.stage_size or STAGE_SIZE)
 
     def stacks(self, device: str) -> bool:
         """Whether runs on a device train stacked."""

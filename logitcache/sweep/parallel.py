@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from logitcache.student.world import World
 from logitcache.sweep.attempts import RUN_ERRORS
@@ -41,7 +42,9 @@ def run_parallel(
     Returns:
         How many runs there were to train.
     """
-    tell = to_all([*listeners, *own_listeners(context, options or SweepOptions())] if world.leads else [])
+    options = options or SweepOptions()
+    tell = to_all([*listeners, *own_listeners(context, options)] if world.leads else [])
+    context = replace(context, stage=options.staging)
     done = finished_runs(context.out, specs)
     missing = [spec for spec in specs if spec.run_id not in done and context.trains(spec)]
     world.wait()  # before the first of them writes, all have seen the same
@@ -49,6 +52,9 @@ def run_parallel(
     try:
         for spec in missing:
             _train(workshop, spec, world, tell)
+        for staged in world.gather(workshop.staged()):
+            if staged is not None:
+                tell(staged)
     finally:
         if world.leads:
             tidy(context.out, specs)

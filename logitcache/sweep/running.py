@@ -64,7 +64,7 @@ def run_sweep(
     tidy(context.out, specs)
     own = [spec for spec in specs if context.trains(spec)]
     missing = len(own) - len(finished_runs(context.out, own))
-    context = replace(context, way=options.way)
+    context = replace(context, way=options.way, stage=options.staging)
     units = plan_units(context.out, own, options, context.device)
     ledger = _Ledger(context.out, options.retries, tell)
     processes = options.processes or default_processes(context.device, len(units))

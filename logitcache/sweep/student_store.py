@@ -32,7 +32,9 @@ from logitcache.store import (
     open_store,
     resolve,
 )
+from logitcache.store.backend import open_backend
 from logitcache.store.encodings import TAUS
+from logitcache.store.groups import commit_group
 from logitcache.store.layout import block_shape
 from logitcache.student.evaluation import Evaluator
 from logitcache.sweep.events import one_line
@@ -78,7 +80,7 @@ def open_students(out: Path) -> Store | None:
 def whole_entries(store: Store) -> set[str]:
     """The names of students of which no block is missing in any split."""
     readers = [store.logits(name, split) for split in store.splits for name in store.teachers(split)]
-    partial = {reader.teacher for reader in readers if len(reader.commits.read(0)) < reader.blocks}
+    partial = {reader.teacher for reader in readers if not reader.commits.complete(0)}
     return {reader.teacher for reader in readers} - partial
 
 
@@ -105,6 +107,8 @@ def save_logits(context: SweepContext, specs: Sequence[RunSpec], progress: Progr
             failures.append(f"{spec.run_id}: {one_line(error)}")
         else:
             written, found = written + saved.written, found + saved.found
+    if written:
+        open_backend(context.out / STUDENTS_STORE).sweep()  # once, and not for each of many students
     if failures:
         raise CheckError(f"logits of {len(failures)} students were not saved: " + "\n".join(failures))
     return SavedLogits(written, found)
@@ -153,7 +157,7 @@ def _save_run(workshop: Workshop, clean: _CleanViews, spec: RunSpec, progress: P
         if pending:
             _write(writer, pending, clean.outputs(writer.split, network, spec.training.precision), progress)
         written, found = written + len(pending), found + writer.blocks - len(pending)
-        writer.finish()
+        writer.finish(sweep=False)
     return SavedLogits(written, found)
 
 
@@ -175,6 +179,7 @@ def _record(spec: RunSpec, split: Split, network: Network, weights: str) -> Teac
         chunk_rows=chunk_rows,
         features=0 if network.head is None else network.head.in_features,
         taus=TAUS,
+        commit_group=commit_group(samples, block_rows),
     )
 
 

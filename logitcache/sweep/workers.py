@@ -135,13 +135,14 @@ class _Worker:
         if _START == "forkserver":
             context.set_forkserver_preload([__name__])
         self.pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs, self._context, self._threads))
+        self._process = context.Process(target=_serve, args=(theirs, self._context, self._threads, dict(os.environ)))
         self._process.start()
         theirs.close()
 
 
-def _serve(pipe: Connection, context: SweepContext, threads: int) -> None:
+def _serve(pipe: Connection, context: SweepContext, threads: int, environ: dict[str, str]) -> None:
     """What a worker process does: train what it is given until there is no more, or no parent."""
+    os.environ.update(environ)  # a server that forks has that of when it was started
     Thread(target=_die_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
     keep_freed_memory()

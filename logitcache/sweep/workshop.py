@@ -25,6 +25,7 @@ from logitcache.soft_targets import (
     combine_logits,
     open_store,
 )
+from logitcache.store import Stage, StageOptions
 from logitcache.student.evaluation import Evaluator
 from logitcache.student.feed import FeedOptions, OnlineTeacher, ViewFeed
 from logitcache.student.measuring import TrainSamples, measured_on
@@ -32,6 +33,7 @@ from logitcache.student.objectives import objective
 from logitcache.student.stack import Way
 from logitcache.student.training import Evaluate
 from logitcache.student.world import ALONE, World
+from logitcache.sweep.events import Staged
 from logitcache.sweep.grid import RunSpec
 from logitcache.views import Renderer, ViewOptions
 
@@ -59,6 +61,8 @@ class SweepContext:
     """How stacks are stepped."""
     online: LoadOnline | None = None
     """Where runs with ``targets = "online"`` get their teachers; None where they are not trained."""
+    stage: StageOptions | None = None
+    """Where copies of shards are kept on the machine that trains."""
 
     def trains(self, spec: RunSpec) -> bool:
         """Whether all is here that a run needs."""
@@ -75,6 +79,7 @@ class Workshop:
         self._features: dict[tuple[str, ...], FeatureTargets] = {}
         self._teachers: dict[str, OnlineTeacher] = {}
         self._evaluators: dict[str, Evaluator] = {}
+        self._notes: list[str] = []
 
     def student(self, spec: RunSpec) -> tuple[Network, nn.Module]:
         """A network and its objective, with the initial weights of the run's seed."""
@@ -202,8 +207,22 @@ class Workshop:
         return Renderer(self.splits["train"], self.context.views, self.device, self.context.workers)
 
     @cached_property
+    def stage(self) -> Stage | None:
+        """Where copies of shards are kept, which is told of by :meth:`staged`."""
+        options = self.context.stage
+        return None if options is None else Stage(options.folder, options.size, say=self._notes.append)
+
+    def staged(self) -> Staged | None:
+        """What the stage was good for since the last time, and what people should know of it; None without one."""
+        if self.stage is None:
+            return None
+        notes = tuple(self._notes)
+        self._notes.clear()
+        return Staged(self.stage.take_tally(), notes)
+
+    @cached_property
     def store(self) -> CachedStore:
         """The store, compared with the data set and the view policy."""
-        store = open_store(self.context.store)
+        store = open_store(self.context.store, stage=self.stage)
         check_split(store, self.splits["train"], self.context.views)
         return store

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +29,8 @@ from logitcache.store import (
 )
 from logitcache.store.backend import REQUESTS
 from logitcache.store.choices import sample_rows, stored_choice
-from logitcache.threads import cores, single_threaded_pool
+from logitcache.store.commits import Commit
+from logitcache.threads import cores, mapped, single_threaded_pool
 from logitcache.transfer.blocks import write_blocks
 
 __all__ = ["CopyOptions", "CopyOutcome", "copy_store"]
@@ -87,24 +89,19 @@ def copy_store(source: Store, url: Address, options: CopyOptions, progress: Prog
         raise InputError(f"{url} is the source itself; give another place")
     splits, parts = _chosen(source, url, options)
     writers = create_store(url, source.record, splits, [part.content for part in parts])
-    written = found = missing = 0
-    damaged: list[DamageError] = []
+    tally = _Tally()
     for part, writer in zip(parts, writers, strict=True):
-        pending = writer.pending()
-        there, unread = _committed(part.reader, pending)
-        damaged += unread
-        found += writer.blocks - len(pending)
-        missing += 0 if unread else len(pending) - len(there)
-        written += len(there)
+        there = _there(part.reader, writer, tally)
         if options.encoding is None:
             workers = REQUESTS if source.backend.remote or is_remote(url) else max(2, cores())
-            damaged += _copy_blocks(part.reader, writer, there, progress, workers)
+            tally.damaged += _copy_blocks(part.reader, writer, there, progress, workers)
         else:
-            damaged += _encode_blocks(part, writer, there, progress)
+            tally.damaged += _encode_blocks(part, writer, there, progress)
+        tally.blocks += writer.blocks
         writer.finish()
-    if damaged:
-        raise DamageError("\n".join(map(str, damaged)))
-    return CopyOutcome(written, found, missing)
+    if tally.damaged:
+        raise DamageError("\n".join(map(str, tally.damaged)))
+    return CopyOutcome(tally.written, tally.blocks - tally.written - tally.missing, tally.missing)
 
 
 def _chosen(source: Store, url: Address, options: CopyOptions) -> tuple[list[SplitContent], list[_Part]]:
@@ -172,25 +169,41 @@ def _rows(reader: LogitsReader, rows: npt.NDArray[np.int64]) -> Iterator[FloatAr
     """Some rows of the clean view as far as it is committed, ascending."""
     for block in range(reader.blocks):
         here = reader.rows(block)
-        inside = rows[(rows >= here.start) & (rows < here.stop)] - here.start
+        first, last = np.searchsorted(rows, (here.start, here.stop))
+        inside = rows[first:last] - here.start
         if inside.size and reader.has(0, block):
             yield reader.read(0, block)[inside]
 
 
-def _committed(reader: LogitsReader, places: list[tuple[int, int]]) -> tuple[list[tuple[int, int]], list[DamageError]]:
-    """Those of the blocks at (view, block) that are committed, and the views whose commits are damaged."""
-    there: list[tuple[int, int]] = []
-    damaged = []
-    for view in sorted({view for view, _ in places}):
+@dataclass
+class _Tally:
+    """What was met on the way: all blocks, those copied, those that the source lacks, and what is damaged."""
+
+    blocks: int = 0
+    written: int = 0
+    missing: int = 0
+    damaged: list[DamageError] = field(default_factory=list)
+
+
+def _there(reader: LogitsReader, writer: TeacherWriter, tally: _Tally) -> Iterator[Commit]:
+    """The source's commits of the blocks that the copy lacks, one group in memory at a time."""
+    groups = reader.commits.groups
+    for group, places in groupby(writer.pending(), lambda place: groups.of(*place)):
         try:
-            there += [place for place in places if place[0] == view and reader.has(*place)]
+            commits = reader.commits.read(group)
         except DamageError as error:
-            damaged.append(error)
-    return there, damaged
+            tally.damaged.append(error)
+            continue
+        for _, block in places:
+            if block in commits:
+                tally.written += 1
+                yield commits[block]
+            else:
+                tally.missing += 1
 
 
 def _encode_blocks(
-    part: _Part, writer: TeacherWriter, places: list[tuple[int, int]], progress: Progress | None
+    part: _Part, writer: TeacherWriter, there: Iterator[Commit], progress: Progress | None
 ) -> list[DamageError]:
     """Encode blocks anew; what is damaged is left out and returned."""
     damaged = []
@@ -203,23 +216,23 @@ def _encode_blocks(
             damaged.append(error)
             return None
 
-    write_blocks(writer, places, read, progress)
+    write_blocks(writer, ((commit.view, commit.block) for commit in there), read, progress)
     return damaged
 
 
 def _copy_blocks(
     reader: LogitsReader,
     writer: TeacherWriter,
-    places: list[tuple[int, int]],
+    there: Iterator[Commit],
     progress: Progress | None,
     workers: int,
 ) -> list[DamageError]:
     """Copy blocks byte for byte, so many at a time; what is damaged is left out and returned."""
 
-    def copy(place: tuple[int, int]) -> int | DamageError:
+    def copy(commit: Commit) -> int | DamageError:
         try:
-            commit = reader.commit(*place)
-            shards = {name: reader.shard(name, *place) for name in commit.arrays}
+            arrays = commit.arrays.items()
+            shards = {name: reader.fetch(name, commit.view, commit.block, digest) for name, digest in arrays}
         except DamageError as error:
             return error
         writer.copy(commit, shards)
@@ -227,7 +240,7 @@ def _copy_blocks(
 
     damaged = []
     with single_threaded_pool(workers, "copy") as pool:
-        for outcome in pool.map(copy, places):
+        for outcome in mapped(pool, copy, there, 2 * workers):
             if isinstance(outcome, DamageError):
                 damaged.append(outcome)
             elif progress is not None:

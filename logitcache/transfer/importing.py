@@ -38,6 +38,7 @@ from logitcache.store.choices import sample_rows, stored_choice
 from logitcache.store.encodings import TAUS, make_codec
 from logitcache.store.encodings.topk import TopK
 from logitcache.store.encodings.uniform import check_range
+from logitcache.store.groups import commit_group
 from logitcache.store.layout import block_shape
 from logitcache.transfer.blocks import write_blocks
 
@@ -103,12 +104,10 @@ def import_logits(
     content = _split(store, options.split, source.samples, truth)
     teacher = TeacherContent(options.split, _record(source, choice, options), choice.wholes)
     [writer] = create_store(url, _root(store, source.classes), [content], [teacher])
-    pending = writer.pending()
-    if source.rows_first:
-        pending.sort(key=lambda place: place[::-1])
-    write_blocks(writer, pending, partial(_block, source, writer), progress)
+    pending = writer.pending(by_block=source.rows_first)
+    written = write_blocks(writer, pending, partial(_block, source, writer), progress)
     writer.finish()
-    return ImportOutcome(len(pending), writer.blocks - len(pending), describe(choice.encoding))
+    return ImportOutcome(written, writer.blocks - written, describe(choice.encoding))
 
 
 def _encoding_options(source: Source, options: EncodingOptions) -> EncodingOptions:
@@ -141,8 +140,8 @@ def _choose(source: Source, options: EncodingOptions) -> Choice:
             check_range(part, options, start)
         norms[view, start] = float(_norms(part).max(initial=0))
         if view == 0 and options.calibrated:
-            here = wanted[(wanted >= start) & (wanted < start + len(part))]
-            sample.append(torch.from_numpy(part[here - start]))
+            first, last = np.searchsorted(wanted, (start, start + len(part)))
+            sample.append(torch.from_numpy(part[wanted[first:last] - start]))
     if not options.calibrated:
         return choose_encoding(options)
     choice = choose_encoding(options, Sample(torch.cat(sample), source.samples * source.views))
@@ -213,6 +212,7 @@ def _record(source: Source, choice: Choice, options: ImportOptions) -> TeacherRe
         block_rows=block_rows,
         chunk_rows=chunk_rows,
         taus=TAUS,
+        commit_group=commit_group(source.samples, block_rows),
     )
 
 

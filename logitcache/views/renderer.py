@@ -24,6 +24,9 @@ __all__ = ["Rendered", "Renderer", "view_policy"]
 Job = tuple[Tensor, int | Tensor]
 
 _PIECE = 2048
+_DRAWN = 1 << 16
+"""Rows whose crops are drawn together: many small draws would cost more, one of millions of rows much memory."""
+
 _PROBE_SAMPLES, _PROBE_VIEWS = 4, 4
 
 
@@ -118,15 +121,20 @@ class Renderer:
     def _render_job(self, rows: Tensor, views: Tensor, batch: int) -> Iterator[Rendered]:
         """Render whole batches together in larger pieces: small batches would cost more to prepare than to use."""
         piece = max(batch, _PIECE // batch * batch)
-        elements = self._elements(rows, views)  # of all rows at once: many small draws would cost more
-        for start in range(0, len(rows), piece):
-            part = slice(start, start + piece)
-            mix = self._draw_mix(rows[part], views[part])
-            partners = None if mix is None else self.pixels(mix.partner, views[part])
-            pixels = self._crop(rows[part], None if elements is None else elements[part])
-            whole = self._finish(rows[part], pixels, partners, mix)
-            for first in range(0, len(whole.rows), batch):
-                yield _cut(whole, slice(first, first + batch))
+        drawn = max(piece, _DRAWN // piece * piece)
+        for some, seen in zip(rows.split(drawn), views.split(drawn), strict=True):
+            elements = self._elements(some, seen)
+            for start in range(0, len(some), piece):
+                part = slice(start, start + piece)
+                whole = self._render_piece(some[part], seen[part], None if elements is None else elements[part])
+                for first in range(0, len(whole.rows), batch):
+                    yield _cut(whole, slice(first, first + batch))
+
+    def _render_piece(self, rows: Tensor, views: Tensor, where: CropFlip | None) -> Rendered:
+        """Render some batches together."""
+        mix = self._draw_mix(rows, views)
+        partners = None if mix is None else self.pixels(mix.partner, views)
+        return self._finish(rows, self._crop(rows, where), partners, mix)
 
     def _stream_workers(self, jobs: Iterable[Job], batch: int) -> Iterator[Rendered]:
         """Batches out of worker processes; with mixing, the partners' pixels come in the same batch."""

@@ -26,9 +26,9 @@ def test_every_promised_ratio_is_there(ratios):
     assert targets["student epoch", "cached soft targets", "online teacher"] == ""
     assert targets["epoch of 120 images", "usual loop", "this loop"] == ">= 3"
     assert targets["epoch of 100 image files", "cached soft targets", "hard labels"] == "<= 1.03"
-    assert targets["8 students", "one after another", "as the program chooses"] == ">= 1.2"
-    assert targets["8 students", "one after another", "stacked"] == ""
-    assert targets["8 students", "one after another", "one after another, all threads"] == ""
+    assert targets["2 students", "one after another", "as the program chooses"] == ">= 1.2"
+    assert targets["2 students", "one after another", "stacked"] == ""
+    assert targets["2 students", "one after another", "one after another, all threads"] == ""
 
 
 def test_the_usual_loop_trains_on_crops_and_flips_of_the_same_images(finished_run):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import kill_cache
 import pytest
+from forked import run_script
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -32,12 +30,11 @@ def test_any_other_file_or_byte_is_a_difference(tmp_path):
     assert kill_cache.differences(ours, dict(ours)) == []
 
 
-def test_a_small_one_comes_out_the_same(repository):
+def test_a_small_one_comes_out_the_same(repository, tmp_path):
     words = ["--kills", "1", "--samples", "100", "--views", "1", "--block", "20"]
-    script = repository / "benchmarks/kill_cache.py"
-    done = subprocess.run([sys.executable, script, *words], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, (done.stdout, done.stderr)
-    lines = done.stdout.splitlines()
+    code = run_script(repository / "benchmarks/kill_cache.py", *words, log=tmp_path / "log")
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert code == 0, lines
     assert lines[0].startswith("uninterrupted: 10 blocks, ")
     assert lines[1].startswith("1 of 1 kills hit a running writer")
     assert lines[2].startswith("0 of ")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
+
+import dask.config
 import pytest
 
 from logitcache.cluster import ClusterOptions, open_client
 from logitcache.errors import InputError
+
+OWN = ClusterOptions(workers=1)
 
 
 @pytest.mark.parametrize(
@@ -25,6 +31,14 @@ def test_a_cluster_is_asked_for_by_either():
     assert not ClusterOptions().asked
     assert ClusterOptions(scheduler="tcp://here:1").asked
     assert ClusterOptions(workers=1).asked
+
+
+def test_a_worker_that_comes_back_late_keeps_its_place(quick_workers):
+    """Later than Dask by itself waits for one, which is here not at all."""
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "0 s"}), open_client(OWN) as client:
+        first = client.submit(os.getpid, pure=False).result(30)
+        os.kill(first, signal.SIGKILL)
+        assert client.submit(os.getpid, pure=False).result(30) != first
 
 
 def test_a_scheduler_that_does_not_answer_is_named(monkeypatch):

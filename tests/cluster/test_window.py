@@ -15,7 +15,7 @@ from logitcache.errors import CheckError
 
 
 @pytest.fixture(scope="module")
-def client():
+def client(quick_workers):
     """Two worker processes."""
     with open_client(ClusterOptions(workers=2)) as opened:
         yield opened

@@ -115,3 +115,14 @@ def test_images_of_absent_data_cannot_be_opened(tmp_path):
     travelled = pickle.loads(pickle.dumps(train.open))  # noqa: S301  # what DataLoader does
     with pytest.raises(InputError, match="image 3 is of data that is not here yet"):
         travelled(3)
+
+
+@pytest.mark.parametrize("samples", [None, 0.5, 10**12])
+def test_splits_of_any_size_take_no_memory(tmp_path, samples):
+    expect = {"train": 10**13, "test": 10**12, "classes": 1000}
+    options = DataOptions(name="image_folder", root=tmp_path, expect=expect, samples=samples)
+    splits = planned_data(options)
+    assert len(splits["train"]) == {None: 10**13, 0.5: 5 * 10**12}.get(samples, samples)
+    assert len(splits["test"]) == 10**12
+    with pytest.raises(InputError, match="the split has 10000000000000 samples"):
+        planned_data(options.model_copy(update={"samples": 10**13 + 1}))

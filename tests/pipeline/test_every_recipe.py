@@ -15,7 +15,7 @@ from logitcache.pipeline.recipe import Recipe, read_recipes
 
 FOLDER = Path(__file__).parents[2] / "pipelines"
 RECIPES = sorted(FOLDER.rglob("*.toml"))
-COUNT = 14
+COUNT = 17
 """How many there are; a walk that finds fewer sees less than it says."""
 
 NETWORK = "cnn-4"

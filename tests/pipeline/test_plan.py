@@ -12,8 +12,9 @@ from rich.console import Console
 from tiny import Run, write_recipe
 
 from logitcache.errors import MismatchError
-from logitcache.pipeline.plan import _estimated_logits, make_plan, print_plan
+from logitcache.pipeline.plan import make_plan, print_plan
 from logitcache.pipeline.progress import Screen
+from logitcache.planning.sizes import estimated_row
 from logitcache.store import EncodingOptions
 
 STEPS = ["teach big", "cache big", "verify", "distill", "statistics", "timing", "report"]
@@ -114,14 +115,14 @@ def test_features_are_planned_where_they_are_asked_for(fresh):
     ],
 )
 def test_bytes_are_estimated_from_what_is_asked(encoding, row):
-    assert _estimated_logits(EncodingOptions(**encoding), 3) == row
+    assert estimated_row(EncodingOptions(**encoding), 3) == row
 
 
 def test_what_is_chosen_from_a_sample_is_estimated_as_uniform():
-    sizes = {kind: _estimated_logits(EncodingOptions(kind=kind), 3) for kind in ("auto", "uniform", "spectral")}
+    sizes = {kind: estimated_row(EncodingOptions(kind=kind), 3) for kind in ("auto", "uniform", "spectral")}
     assert len(set(sizes.values())) == 1
     with_head = EncodingOptions(kind="spectral", head=2, precision="bf16")
-    assert _estimated_logits(with_head, 3) == sizes["uniform"]
+    assert estimated_row(with_head, 3) == sizes["uniform"]
 
 
 def test_caching_pays_from_so_many_students_as_make_up_its_forward_passes(fresh):

@@ -12,7 +12,7 @@ from PIL import Image
 from tiny import Run, command
 
 from logitcache.errors import InputError
-from logitcache.pipeline.plan import _duration, make_plan
+from logitcache.pipeline.plan import make_plan
 
 RECIPE = """
 data = {{ name = "{name}", root = "{root}" }}
@@ -131,10 +131,3 @@ def test_other_counts_than_expected_are_noted_and_no_more(absent):
         "data: classes is 2, and data.expect says 1,000",
     )
     assert notes(1_281_167, 1, 2, "data.samples=1") == (), "a part is asked for"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"), [(119, "119 s"), (120, "2 min"), (7300, "2 h"), (170_000, "47 h"), (1e6, "11.6 days")]
-)
-def test_long_times_are_said_in_hours_and_days(seconds, said):
-    assert _duration(seconds) == said

@@ -1,34 +1,28 @@
-"""A run whose store is in an object store ends as one on disk does, whatever fails; every command takes its address."""
+"""A run's store may be in an object store: every command takes its address.
+
+That a run ends as on disk whatever fails is shown with ``benchmarks/faulty_storage.py``, and tested with it.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from builders import tree
-from forked import forked
-from object_server import BUCKET, SECRETS, WAYS
-from sweeps import left, sweep, table
+from impatient import PATIENT
+from object_server import BUCKET, SECRETS
 from tiny import RECIPE, Run, command, run_words, write_data, write_recipe
 
-from logitcache import statistics
-from logitcache.caching import run_cache
 from logitcache.pipeline.context import open_context
 from logitcache.pipeline.viewing import prepare
 from logitcache.store.objects import Patience
 from logitcache.store_note import read_note
-from logitcache.teacher import load_teacher
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-CPU = torch.device("cpu")
-PATIENT = Patience(tries=20, first_wait=0.002, longest_wait=0.02, timeout=0.2, connect_timeout=0.2)
 SMALL = RECIPE.split("[timing]", maxsplit=1)[0].replace("[0, 1]", "[0]").replace("epochs = 2", "epochs = 1")
 SMALL = SMALL.replace("count = 2", "count = 1").replace('["ce", ', "[").replace("samples = 60", "samples = 30")
 URL = f"s3://{BUCKET}/runs/store.zarr"
@@ -70,54 +64,6 @@ def done(answer) -> str:
     assert answer.code == 0, answer.err
     assert not any(secret in answer.out + answer.err for secret in SECRETS.values())
     return answer.out
-
-
-PROGRAM = """
-from logitcache.store import objects
-objects.PATIENCE = objects.Patience(**{patience})
-from logitcache.cli import main
-main()
-"""
-
-
-def kill_a_cache_step(run: Run, s3, puts: int) -> None:
-    """Begin to cache in a process that is killed after a number of objects."""
-    words = ["cache", *run_words(run.recipe, run.out, THERE)]
-    with forked(PROGRAM.format(patience=vars(PATIENT)), *words) as process:
-        until = time.monotonic() + 120
-        while len(s3.objects(PREFIX)) < puts:
-            assert time.monotonic() < until, "it writes"
-            time.sleep(0.005)
-        process.kill(signal.SIGKILL)
-        assert process.wait() == -signal.SIGKILL
-
-
-def cache_distill_measure(run: Run, out: Path) -> None:
-    """What the three commands do, without what they say."""
-    context = run.context(THERE)
-    [teacher] = context.recipe.teachers
-    split = context.splits["train"]
-    network = load_teacher(
-        context.teacher_options(teacher), len(split.classes), split.shape, context.recipe.cache.inference, CPU
-    )
-    run_cache(context.job, network, CPU)
-    assert sweep(run, THERE) == 1
-    statistics.run(URL, out, measures=["moments"], taus=[1.0])
-
-
-@pytest.mark.parametrize("rates", [*({way: 0.1} for way in WAYS), dict.fromkeys(WAYS, 0.1)], ids=[*WAYS, "all"])
-def test_a_run_ends_as_on_disk_whatever_fails(run, local, s3, rates, tmp_path):
-    with s3.failing(**rates):
-        if len(rates) > 1:
-            kill_a_cache_step(run, s3, 30)
-        cache_distill_measure(run, tmp_path / "stats")
-    assert s3.tree(PREFIX) == tree(local.out / "store.zarr")
-    assert left(run.out) == left(local.out)
-    assert table(run.out) == table(local.out)
-    csv = sorted((tmp_path / "stats").glob("*.csv"))
-    assert csv
-    assert [path.read_bytes() for path in csv] == [(local.out / "statistics" / p.name).read_bytes() for p in csv]
-    assert {seen.failed for seen in s3.seen} == {None, *rates}
 
 
 def test_a_run_whose_store_moved_to_a_bucket_is_done_and_its_page_needs_nobody_there(

@@ -113,7 +113,7 @@ def test_it_is_cached_like_any_teacher_and_teaches_others(run):
     store = open_store(run.out / "store.zarr")
     names = {"large", "other", *LESSONS, "small"}
     assert set(store.teachers("train")) == set(store.teachers("test")) == names
-    assert not any(store.logits(name, "train").commits.pending() for name in names)
+    assert not any(list(store.logits(name, "train").commits.pending()) for name in names)
     assert "test_accuracy" in read_checkpoint_metadata(run.out / "teachers/small.safetensors")
     medium, small = weights(run, "medium"), weights(run, "small")
     assert not any(torch.equal(small[key], medium[key]) for key in medium if key.endswith("weight"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +16,7 @@ from stored_logits import MemoryStore, memory_store
 from logitcache import statistics
 from logitcache.errors import InputError, MissingError
 from logitcache.statistics import Other, block, sources
+from logitcache.statistics.arrays import MOST_TASKS, task_blocks
 
 LOGITS = (*statistics.LOGIT_MEASURES, "covariance")
 
@@ -38,6 +40,21 @@ class Rows:
 
     def dataset(self, total, about):
         return xr.Dataset({"sums": (("what",), total["sums"])}, attrs={"other": about.other})
+
+
+class Steps:
+    """A bar that counts."""
+
+    def __init__(self):
+        self.steps = self.done = 0
+
+    @contextmanager
+    def __call__(self, what, steps):
+        self.steps += steps
+        yield self
+
+    def advance(self, count):
+        self.done += count
 
 
 @dataclass(frozen=True)
@@ -94,6 +111,26 @@ def test_results_do_not_depend_on_blocks(block_rows):
     stores = (memory_store(size) for size in (53, block_rows))
     one, other = (statistics.compute(store, LOGITS, splits=["test"], scheduler="sync") for store in stores)
     assert_alike(one, other, 2e-5)
+
+
+def test_of_very_many_blocks_a_task_measures_several(monkeypatch):
+    whole = statistics.compute(memory_store(9), [*LOGITS, Spread()], scheduler="sync")
+    monkeypatch.setattr("logitcache.statistics.arrays.MOST_TASKS", 3)
+    store, bar = memory_store(9), Steps()
+    measured = statistics.compute(store, [*LOGITS, Spread()], scheduler="sync", watch=bar)
+    assert_alike(whole, measured, 2e-5)
+    reader = store.readers["big", "test"]
+    assert {(0, number) for number in range(6)} == {place for place in reader.reads if place[0] == 0}
+    assert bar.steps == bar.done == 3 * len(store.readers)
+
+
+@pytest.mark.parametrize("blocks", [1, 4096, 4097, 10**6])
+def test_tasks_have_every_block_once_and_are_never_many(blocks):
+    parts = task_blocks(blocks)
+    assert [part.start for part in parts] == [0, *(part.stop for part in parts[:-1])]
+    assert parts[-1].stop == blocks
+    assert len(parts) <= MOST_TASKS
+    assert (max(map(len, parts)) == 1) == (blocks <= MOST_TASKS)
 
 
 def test_results_are_the_same_bits_under_threads_and_without():

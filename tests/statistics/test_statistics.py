@@ -154,6 +154,20 @@ def test_results_are_the_same_bits_under_every_scheduler(tmp_path: Path) -> None
     assert threads == plain
 
 
+def test_of_very_many_blocks_a_task_measures_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits = np.random.default_rng(1).normal(0, 3, (SAMPLES, CLASSES)).astype(np.float32)
+    add_student(tmp_path, "one", logits)
+    whole = statistics.tables(make_store(10), students=tmp_path, scheduler="sync")
+    monkeypatch.setattr("logitcache.statistics.arrays.MOST_TASKS", 3)
+    store = make_store(10)
+    parts = statistics.tables(store, students=tmp_path, scheduler="sync")
+    assert [table.columns for table in parts] == [table.columns for table in whole]
+    for one, other in zip(whole, parts, strict=True):
+        for left, right in zip(one.rows, other.rows, strict=True):
+            assert [pytest.approx(x, rel=1e-5, abs=1e-9) if isinstance(x, float) else x for x in left] == list(right)
+    assert sorted(store.readers["big", "test"].reads) == [(0, block) for block in range(11)]
+
+
 def test_each_clean_block_is_read_once_and_no_other(tmp_path: Path) -> None:
     for name in ("one", "two"):
         add_student(tmp_path, name, np.zeros((SAMPLES, CLASSES), np.float32))

@@ -30,8 +30,8 @@ np.savez("found.npz", **{{name: globals()[name] for name in "{KEPT}".split() if 
 """
 
 NOISE = {"kind": "symmetric", "rate": 0.35, "seed": 0, "labels": "1" * 16}
-PLAIN = Plan(classes=10, features=3, teacher="plain", noise=NOISE)
-LOSSLESS = replace(PLAIN, teacher="exact", features=0, encoding=EncodingOptions(kind="lossless"))
+PLAIN = Plan(classes=10, features=3, teacher="plain", noise=NOISE, commit_group=2)
+LOSSLESS = replace(PLAIN, teacher="exact", features=0, commit_group=0, encoding=EncodingOptions(kind="lossless"))
 TEACHERS = {
     "compact": EncodingOptions(kind="spectral", head=0, max_kl=0.3),
     "sharp": EncodingOptions(kind="spectral", head=2, max_kl=0.03),

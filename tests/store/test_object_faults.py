@@ -14,6 +14,7 @@ import torch
 import xarray as xr
 from builders import KINDS, Plan, tree
 from forked import forked
+from impatient import PATIENT
 from object_server import BUCKET, SECRETS, WAYS
 from obstore.store import S3Store
 from zarr.storage import ObjectStore
@@ -21,13 +22,11 @@ from zarr.storage import ObjectStore
 from logitcache.errors import DamageError, RemoteError
 from logitcache.soft_targets import open_store as open_cached
 from logitcache.store import open_store
-from logitcache.store.objects import Patience
 from logitcache.store.verify import verify_url
 from logitcache.transfer import CopyOptions, copy_store
 
 PLAN = Plan(views=2, samples=24, block_rows=8)
 WITH_ALL = Plan(views=2, samples=40, block_rows=8, features=3, encoding=KINDS["head"])
-PATIENT = Patience(tries=20, first_wait=0.002, longest_wait=0.02, timeout=0.2, connect_timeout=0.2)
 URL = f"s3://{BUCKET}/runs/store.zarr"
 PREFIX = "runs/store.zarr"
 ALL_WAYS = [{way: 0.1} for way in WAYS] + [dict.fromkeys(WAYS, 0.1)]

@@ -184,7 +184,7 @@ def test_a_writer_may_die_again_and_again(tmp_path, unsynced):
 def test_two_writers_in_turns_end_in_the_same_bytes(tmp_path, unsynced):
     PLAN.write(tmp_path / "one")
     first, second = PLAN.writer(tmp_path / "two"), PLAN.writer(tmp_path / "two")
-    jobs = first.pending()
+    jobs = list(first.pending())
     for number, (view, block) in enumerate(jobs):
         for writer in (first, second) if number % 2 else (second, first):
             PLAN.write_block(writer, view, block)

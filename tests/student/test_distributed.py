@@ -6,15 +6,19 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import ddp_script
 import pytest
 import torch
+from builders import Plan
+from object_server import BUCKET
 from toys import Toy, ce, lines, options, same_tensors, student
 
 from logitcache.errors import InputError
 from logitcache.models import build_model
+from logitcache.store import EncodingOptions
 from logitcache.student.distributed import (
     ALONE,
     DistributedLearner,
@@ -24,6 +28,7 @@ from logitcache.student.distributed import (
     read_environment,
 )
 from logitcache.student.learner import SingleLearner
+from logitcache.views import view_policy
 
 TORCHRUN = {
     "RANK": "1",
@@ -34,19 +39,44 @@ TORCHRUN = {
 }
 
 
+PLAN = Plan(
+    views=3,
+    samples=ddp_script.SAMPLES,
+    classes=ddp_script.CLASSES,
+    block_rows=8,
+    fingerprint=ddp_script.SPLIT.fingerprint,
+    policy=tuple(view_policy(ddp_script.SPLIT, ddp_script.VIEWS).items()),
+    encoding=EncodingOptions(kind="lossless"),
+)
+
+
 @pytest.fixture(scope="module")
-def two(tmp_path_factory):
-    """What two processes left, started by torchrun."""
+def bucket(object_server, tmp_path_factory):
+    """A server that has a store of the samples, put without a request."""
+    object_server.reset()
+    path = tmp_path_factory.mktemp("bucket") / "store.zarr"
+    PLAN.write(path)
+    for file in (each for each in path.rglob("*") if each.is_file()):
+        object_server.change(f"store.zarr/{file.relative_to(path)}", file.read_bytes())
+    return object_server
+
+
+@pytest.fixture(scope="module")
+def two(bucket, tmp_path_factory):
+    """What two processes left, started by torchrun, and in ``asked`` how often they asked for each shard."""
     folder = tmp_path_factory.mktemp("two")
     script = Path(ddp_script.__file__)
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script), str(folder)]
-    environ = {k: v for k, v in os.environ.items() if k not in TORCHRUN}
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    words += [str(folder), f"s3://{BUCKET}/store.zarr", str(folder / "stage")]
+    environ = {k: v for k, v in os.environ.items() if k not in TORCHRUN} | bucket.environ
     environ |= {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(script.parent), str(script.parents[1])])}
     ended = subprocess.run(
         [sys.executable, *words], check=False, env=environ, capture_output=True, text=True, timeout=120
     )
     assert ended.returncode == 0, ended.stderr[-4000:]
     assert "find_unused_parameters" not in ended.stderr
+    asked = Counter(seen.key for seen in bucket.seen if seen.method == "GET" and "/big/logits/c/" in seen.key)
+    (folder / "asked.json").write_text(json.dumps(asked))
     return folder
 
 
@@ -93,6 +123,22 @@ def test_each_sample_is_shown_once_an_epoch_by_one_of_them(one, two):
     sizes = [[len(part) for _, part in said(two, rank)["shown"][:5]] for rank in range(2)]
     assert sizes[0] == [4, 4, 4, 4, 1]
     assert sizes[1][:4] == [3, 3, 3, 3]
+
+
+def test_from_one_store_in_a_bucket_each_row_is_read_once_an_epoch_by_one_of_them(two):
+    logits = torch.from_numpy(PLAN.logits)
+    for epoch in range(2):
+        read = [(rows, given) for rank in range(2) for e, rows, given in said(two, rank)["read"] if e == epoch]
+        assert sorted(row for rows, _ in read for row in rows) == list(range(ddp_script.SAMPLES))
+        for rows, given in read:
+            assert torch.equal(torch.tensor(given), logits[1 + epoch, rows])
+
+
+def test_processes_that_share_a_stage_ask_for_each_shard_once(two):
+    asked = json.loads((two / "asked.json").read_text())
+    assert asked == {
+        f"store.zarr/train/teachers/big/logits/c/{view}/{block}/0": 1 for view in (1, 2) for block in range(4)
+    }
 
 
 def test_stopped_they_resume_to_identical_weights(two):

@@ -20,7 +20,7 @@ from logitcache.sweep import Ended, EpochDone, run_sweep
 
 
 @pytest.fixture(scope="module")
-def client():
+def client(quick_workers):
     """Two worker processes."""
     with open_client(ClusterOptions(workers=2)) as opened:
         yield opened
@@ -51,11 +51,15 @@ def test_runs_that_fail_stop_no_others(finished_run, tmp_path, client):
     assert [row["status"] for row in table(run.out)] == ["done", "done", "failed", "failed"]
 
 
-def test_the_command_takes_workers_of_its_own(finished_run, tmp_path):
+def test_the_command_takes_workers_of_its_own_which_load_all_that_they_need(finished_run, tmp_path, monkeypatch):
     run = untrained(finished_run.copy(tmp_path))
-    answer = command("distill", *run_words(run.recipe, run.out), "--workers", 1)
+    monkeypatch.chdir(tmp_path)
+    answer = command("distill", *run_words(run.recipe, run.out), "--workers", 1, "--stage", "stage")
     assert answer.code == 0, answer.err
     assert table(run.out) == table(finished_run.out)
+    kept = list((tmp_path / "stage").glob("??/*"))
+    [line] = [line for line in answer.out.splitlines() if "  stage stage: " in line]
+    assert f" {len(kept)} misses, 0 shards fetched ahead" in line
 
 
 def _kill_one(client, students: Path) -> None:

@@ -51,7 +51,7 @@ def together(finished_run, plain, tmp_path_factory):
     """Students of two kinds of networks, each trained by two processes; tests leave them as they are."""
     run = untrained(finished_run.copy(tmp_path_factory.mktemp("together")))
     words = run_words(run.recipe, run.out, 'students.model=["plain:net", "cnn-4-4"]', *SAME)
-    done = torchrun(2, "distill", *words, folder=plain)
+    done = torchrun(2, "distill", *words, "--stage", run.out / "stage", folder=plain)
     assert done.returncode == 0, done
     assert done.stdout.count("distill 4 of 4 students, each by 2 processes ...") == 1, "rank 0 alone speaks"
     return run, done.stdout
@@ -77,6 +77,14 @@ def test_two_processes_together_train_what_one_trains(cached, together, plain, m
             np.testing.assert_allclose(value, weights[name], rtol=1e-4, atol=1e-5, err_msg=name)
         losses = [[record["loss"] for record in curve(run)] for run in (folder, other)]
         assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def test_what_a_stage_was_good_for_is_said_once_of_both(together):
+    run, said = together
+    [line] = [line for line in said.splitlines() if f" stage {run.out / 'stage'}: " in line]
+    fetched = sum(int(line.split(what)[0].split()[-1]) for what in (" misses", " shards fetched ahead"))
+    kept = list((run.out / "stage").glob("??/*"))
+    assert fetched == len(kept) > 0, "whoever comes first fetches a shard for both"
 
 
 def test_where_batch_norm_is_local_the_results_say_so(together):

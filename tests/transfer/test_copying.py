@@ -236,7 +236,7 @@ def test_missing_blocks_are_counted_and_come_when_they_are_there(tmp_path, encod
     source, options = tmp_path / "source", CopyOptions(encoding=encoding)
     PLAN.write(source, leave_out={(0, 1), (1, 0), (1, 3)})
     assert copy(source, tmp_path / "copy", options) == CopyOutcome(5, 0, 3)
-    assert open_store(tmp_path / "copy").logits("big").commits.pending() == [(0, 1), (1, 0), (1, 3)]
+    assert list(open_store(tmp_path / "copy").logits("big").commits.pending()) == [(0, 1), (1, 0), (1, 3)]
     PLAN.write(source)
     assert copy(source, tmp_path / "copy", options) == CopyOutcome(3, 5, 0)
     assert is_sound(tmp_path / "copy")
@@ -262,9 +262,9 @@ def test_all_damaged_blocks_are_named_and_the_others_are_copied(source, tmp_path
     for part in ("block 2 of view 1", "block 1 of view 0", "block 0 of view 1", "small/logits/commits/1.json"):
         assert sum(part in line for line in lines) == 1
     store = open_store(tmp_path / "copy")
-    assert store.logits("big").commits.pending() == [(0, 1), (1, 0), (1, 2)]
-    assert store.logits("small").commits.pending() == [(1, block) for block in range(4)]
-    assert store.logits("big", "test").commits.pending() == []
+    assert list(store.logits("big").commits.pending()) == [(0, 1), (1, 0), (1, 2)]
+    assert list(store.logits("small").commits.pending()) == [(1, block) for block in range(4)]
+    assert list(store.logits("big", "test").commits.pending()) == []
     copy(source, tmp_path / "copy", CopyOptions(encoding=encoding))
     copy(source, tmp_path / "fresh", CopyOptions(encoding=encoding))
     assert tree(tmp_path / "copy") == tree(tmp_path / "fresh"), "a sound source fills the holes"

@@ -40,7 +40,7 @@ class StackFeed:
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Batch, ...]]:
         """One batch a member at each step of an epoch from ``start`` on, the same on every call."""
         for feed in self._batches.values():
-            feed.prefetch(epoch)
+            feed.prefetch(epoch, start)
         streams = [feed.rendered(epoch, start) for feed in self._inputs.values()]
         for rendered in zip(*streams, strict=True):
             shown = dict(zip(self._inputs, rendered, strict=True))

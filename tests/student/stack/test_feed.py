@@ -19,7 +19,7 @@ SAMPLES, CLASSES, BATCH = 30, 3, 8
 class Counting:
     """Soft targets that say what was gathered; a pure function of row and view."""
 
-    whole, window = True, None
+    whole, window, staged = True, None, False
 
     def __init__(self):
         self.gathered = self.prefetched = 0

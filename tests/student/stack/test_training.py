@@ -28,7 +28,7 @@ EPOCHS, STEPS = 2, 3
 class Teacher:
     """Logits that are a function of row and view."""
 
-    whole, window = True, None
+    whole, window, staged = True, None, False
 
     def prefetch(self, view):
         pass
