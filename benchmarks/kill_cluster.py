@@ -31,7 +31,7 @@ from typing import Any
 import of_tests  # noqa: F401  # before `sweeps`, which is theirs
 import torch
 from kill_cache import CLASSES, MODEL, REPOSITORY, SHAPE, differences, digests
-from killer import Killer, Sent
+from kill_workers import Killer, Sent
 from machine import evidence
 from sweeps import left, table
 

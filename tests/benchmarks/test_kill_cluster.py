@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import kill_cluster
 import pytest
 from kill_cluster import Job, Whole
-from killer import Killer, Sent
+from kill_workers import Killer, Sent
 from tiny import RECIPE, command
 
 
@@ -20,7 +20,9 @@ from tiny import RECIPE, command
 def victims(monkeypatch):
     """The processes that were sent SIGKILL, in their order; none really is."""
     found: list[int] = []
-    monkeypatch.setattr("killer.os.kill", lambda pid, number: found.append(pid) if number == signal.SIGKILL else None)
+    monkeypatch.setattr(
+        "kill_workers.os.kill", lambda pid, number: found.append(pid) if number == signal.SIGKILL else None
+    )
     return found
 
 
