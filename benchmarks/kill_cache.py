@@ -32,7 +32,7 @@ REPOSITORY = Path(__file__).parents[1]
 MODEL, CLASSES, SHAPE = "cnn-8-16", 10, (1, 28, 28)
 TEACHER = "train/teachers/small/logits"
 BLOCK_SECONDS = 0.02
-RECIPE = """
+TEACHER_OF_VIEWS = """
 [data]
 name = "fashion_mnist"
 root = "{data}"
@@ -45,11 +45,15 @@ count = {views}
 name = "small"
 model = "{model}"
 checkpoint = "{checkpoint}"
-[cache]
+"""
+RECIPE = (
+    TEACHER_OF_VIEWS
+    + """[cache]
 splits = ["train"]
 block = {block}
 inference = {{ batch = 50 }}
 """
+)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from typing import Any
 
 import of_tests  # noqa: F401  # before `sweeps`, which is theirs
 import torch
-from kill_cache import CLASSES, MODEL, REPOSITORY, SHAPE, differences, digests
+from kill_cache import CLASSES, MODEL, REPOSITORY, SHAPE, TEACHER_OF_VIEWS, differences, digests
 from kill_workers import Killer, Sent
 from machine import evidence
 from sweeps import left, table
@@ -39,20 +39,9 @@ from logitcache.cluster import ClusterOptions, open_client
 from logitcache.models import build_model
 from logitcache.models.weights import save_checkpoint
 
-RECIPE = """
-[data]
-name = "fashion_mnist"
-root = "{data}"
-samples = {samples}
-[views]
-kind = "crop_flip"
-padding = 2
-count = {views}
-[[teachers]]
-name = "small"
-model = "{model}"
-checkpoint = "{checkpoint}"
-[cache]
+RECIPE = (
+    TEACHER_OF_VIEWS
+    + """[cache]
 block = {block}
 inference = {{ batch = 50 }}
 [[students]]
@@ -63,6 +52,7 @@ seeds = {seeds}
 objectives = ["ce", {{ loss = "kl", tau = 4 }}]
 training = {{ epochs = {epochs}, batch = 50 }}
 """
+)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from forks import Fork  # first: it says how many threads torch may start
 
 import numpy as np  # isort: skip
 import torch
-from kill_cache import CLASSES, MODEL, REPOSITORY, SHAPE, digests
+from kill_cache import CLASSES, MODEL, REPOSITORY, SHAPE, TEACHER_OF_VIEWS, digests
 
 from logitcache.models import build_model
 from logitcache.models.weights import save_checkpoint
@@ -20,26 +20,16 @@ from logitcache.models.weights import save_checkpoint
 COMMANDS = ("import", "cache", "copy")
 SAMPLES, VIEWS, BLOCK, WIDE = 960, 3, 80, 40
 PAGE = 4096
-RECIPE = """
-[data]
-name = "fashion_mnist"
-root = "{data}"
-samples = {samples}
-[views]
-kind = "crop_flip"
-padding = 2
-count = {views}
-[[teachers]]
-name = "small"
-model = "{model}"
-checkpoint = "{checkpoint}"
-[cache]
+RECIPE = (
+    TEACHER_OF_VIEWS
+    + """[cache]
 splits = ["train"]
 block = {block}
 features = true
 encoding = {{ kind = "spectral", max_kl = 0.01 }}
 inference = {{ batch = 80 }}
 """
+)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ come does not matter, and a request that is repeated gets another lot.
 
 from __future__ import annotations
 
+import shutil
 import socket
 import time
 from collections import Counter
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from threading import Lock, Thread
 from typing import Any
 from xml.sax.saxutils import escape
@@ -104,6 +106,12 @@ class ObjectServer:
         """How many objects there are below a prefix, also while others come and go."""
         keys = list(s3_backends[ACCOUNT]["aws"].buckets[BUCKET].keys)  # at once, unlike a loop
         return sum(name.startswith(f"{prefix}/") for name in keys)
+
+    def take(self, folder: Path, prefix: str) -> None:
+        """Move a folder's files into the bucket, without a request that is seen."""
+        for file in (each for each in folder.rglob("*") if each.is_file()):
+            self.change(f"{prefix}/{file.relative_to(folder)}", file.read_bytes())
+        shutil.rmtree(folder)
 
     def change(self, key: str, data: bytes | None) -> None:
         """Behind everybody's back, give an object other bytes, or take it away."""

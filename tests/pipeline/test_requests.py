@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 
 import pytest
@@ -18,10 +17,7 @@ THERE = f"share.store={URL}"
 @pytest.fixture
 def there(run_copy, s3) -> Run:
     """A finished run whose store has moved to a bucket, without a request."""
-    root = run_copy.out / "store.zarr"
-    for file in (each for each in root.rglob("*") if each.is_file()):
-        s3.change(f"{PREFIX}/{file.relative_to(root)}", file.read_bytes())
-    shutil.rmtree(root)
+    s3.take(run_copy.out / "store.zarr", PREFIX)
     return run_copy
 
 

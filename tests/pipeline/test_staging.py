@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -20,10 +19,7 @@ ONE_SEED = "students.seeds=[0]"
 @pytest.fixture
 def there(run_copy, s3) -> Run:
     """A run whose store is in a bucket, put without a request, and whose students are not trained yet."""
-    root = run_copy.out / "store.zarr"
-    for file in (each for each in root.rglob("*") if each.is_file()):
-        s3.change(f"{PREFIX}/{file.relative_to(root)}", file.read_bytes())
-    shutil.rmtree(root)
+    s3.take(run_copy.out / "store.zarr", PREFIX)
     return untrained(run_copy)
 
 
